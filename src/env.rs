@@ -1,0 +1,90 @@
+//! The environment variables that `wait` reads: one table, which everything else refers to.
+
+/// An environment variable that holds a setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The name docker-compose-wait gave it earlier; it still works and earns a warning.
+    pub deprecated: Option<&'static str>,
+}
+
+const fn variable(name: &'static str) -> Variable {
+    Variable {
+        name,
+        deprecated: None,
+    }
+}
+
+const fn renamed(name: &'static str, deprecated: &'static str) -> Variable {
+    Variable {
+        name,
+        deprecated: Some(deprecated),
+    }
+}
+
+/// Targets to wait for.
+pub const HOSTS: Variable = variable("WAIT_HOSTS");
+/// Files and directories that must exist.
+pub const PATHS: Variable = variable("WAIT_PATHS");
+/// Targets that are MySQL, the scheme left out.
+pub const MYSQL: Variable = variable("WAIT_MYSQL");
+/// The deadline for all targets together.
+pub const TIMEOUT: Variable = renamed("WAIT_TIMEOUT", "WAIT_HOSTS_TIMEOUT");
+/// The longest that one attempt may take.
+pub const CONNECT_TIMEOUT: Variable = variable("WAIT_HOST_CONNECT_TIMEOUT");
+/// The pause between attempts.
+pub const INTERVAL: Variable = variable("WAIT_SLEEP_INTERVAL");
+/// The pause before the first attempt.
+pub const BEFORE: Variable = renamed("WAIT_BEFORE", "WAIT_BEFORE_HOSTS");
+/// The pause once all targets are ready.
+pub const AFTER: Variable = renamed("WAIT_AFTER", "WAIT_AFTER_HOSTS");
+/// The command, where the command line has none.
+pub const COMMAND: Variable = variable("WAIT_COMMAND");
+/// The least important lines to print.
+pub const LOG_LEVEL: Variable = variable("WAIT_LOGGER_LEVEL");
+/// Text for people or JSON for machines.
+pub const LOG_FORMAT: Variable = variable("WAIT_LOG_FORMAT");
+/// The user for MySQL targets that name none.
+pub const MYSQL_USER: Variable = variable("WAIT_MYSQL_USER");
+/// The password for MySQL targets that hold none.
+pub const MYSQL_PASSWORD: Variable = variable("WAIT_MYSQL_PASSWORD");
+/// The file with the password for MySQL targets that hold none.
+pub const MYSQL_PASSWORD_FILE: Variable = variable("WAIT_MYSQL_PASSWORD_FILE");
+/// The database for MySQL targets that name none.
+pub const MYSQL_DATABASE: Variable = variable("WAIT_MYSQL_DATABASE");
+/// The statement that must return a row.
+pub const MYSQL_QUERY: Variable = variable("WAIT_MYSQL_QUERY");
+/// Whether to take the MySQL variables out of the command's environment.
+pub const SCRUB: Variable = variable("WAIT_SCRUB");
+/// Certificates to trust besides the built-in ones.
+pub const TLS_CA_FILE: Variable = variable("WAIT_TLS_CA_FILE");
+
+/// All of them, in the order of the documentation.
+pub const ALL: &[&Variable] = &[
+    &HOSTS,
+    &PATHS,
+    &MYSQL,
+    &TIMEOUT,
+    &CONNECT_TIMEOUT,
+    &INTERVAL,
+    &BEFORE,
+    &AFTER,
+    &COMMAND,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &MYSQL_USER,
+    &MYSQL_PASSWORD,
+    &MYSQL_PASSWORD_FILE,
+    &MYSQL_DATABASE,
+    &MYSQL_QUERY,
+    &SCRUB,
+    &TLS_CA_FILE,
+];
+
+/// Whether `WAIT_SCRUB` takes the variable of this name out of the command's environment:
+/// `WAIT_MYSQL`, whose targets may hold passwords, and everything that starts with `WAIT_MYSQL_`.
+pub fn is_scrubbed(name: &[u8]) -> bool {
+    name.strip_prefix(MYSQL.name.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
+}

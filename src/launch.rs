@@ -1,0 +1,71 @@
+//! Becoming the command.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::config::Command;
+use crate::exit::Exit;
+
+/// Why the command could not be started. `Display` is one line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no such program.
+    #[error("cannot start {0}: not found")]
+    NotFound(String),
+    /// The program is there, and what it says it has to be run by is not.
+    #[error("cannot start {0}: its interpreter or dynamic loader is not in this image")]
+    NoInterpreter(String),
+    /// Any other answer of the system's.
+    #[error("cannot start {0}: {1}")]
+    Refused(String, Errno),
+}
+
+impl LaunchError {
+    /// The exit status that shells have for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotFound(_) => Exit::NotFound,
+            Self::NoInterpreter(_) | Self::Refused(..) => Exit::CannotExecute,
+        }
+    }
+}
+
+/// Replaces this process with the command, which is looked up in `PATH` as a shell does. Returns
+/// only if that fails.
+pub fn exec(command: Command) -> LaunchError {
+    let program = command.program.to_string_lossy().into_owned();
+    let words = std::iter::once(command.program.clone()).chain(command.args);
+    let words: Result<Vec<CString>, _> = words.map(c_string).collect();
+    let errno = match words {
+        // std's own exec would put SIGPIPE back to its default, whatever it was before.
+        Ok(words) => match nix::unistd::execvp(&words[0], &words) {
+            Ok(never) => match never {},
+            Err(errno) => errno,
+        },
+        Err(_) => Errno::EINVAL,
+    };
+    match errno {
+        Errno::ENOENT if exists(&command.program) => LaunchError::NoInterpreter(program),
+        Errno::ENOENT | Errno::ENOTDIR => LaunchError::NotFound(program),
+        errno => LaunchError::Refused(program, errno),
+    }
+}
+
+fn c_string(word: OsString) -> Result<CString, std::ffi::NulError> {
+    CString::new(word.into_vec())
+}
+
+/// Whether there is a file that the program's name leads to.
+fn exists(program: &OsStr) -> bool {
+    if program.is_empty() {
+        return false;
+    }
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -1,0 +1,123 @@
+//! The log: `tracing` to standard error, as text for people or JSON for machines.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+/// What is printed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The least important events that are printed.
+    pub level: LevelFilter,
+    /// How an event looks.
+    pub format: Format,
+}
+
+/// How an event looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line for people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            level: LevelFilter::INFO,
+            format: Format::Text,
+        }
+    }
+}
+
+/// Starts logging to standard error, for the whole process. A second call changes nothing.
+pub fn init(settings: Settings) {
+    // Our own events alone: those of the libraries have neither our form nor our promise that no
+    // password is in them.
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), settings.level);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
+        Format::Text => layer.event_format(Line).boxed(),
+        Format::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_target(false) // the module's name, in the place of our own `target`
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+    };
+    // It fails only when there is a log already.
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(ours))
+        .try_init();
+}
+
+/// An event as `wait: [level: ]message`; the other fields are for machines.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG => "debug: ",
+            Level::TRACE => "trace: ",
+        };
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        write!(writer, "wait: {level}")?;
+        write_line(&mut writer, &message.0)?;
+        writeln!(writer)
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}"); // a String takes everything
+        }
+    }
+}
+
+/// Writes a text that may hold what a server said: a control character in it must neither end the
+/// line nor reach a terminal.
+pub(crate) fn write_line(writer: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(writer, "{}", c.escape_default()),
+        false => writer.write_char(c),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_cannot_break_a_line() {
+        let mut line = String::new();
+        write_line(&mut line, "naïve\nwait: \x1b[31mready").expect("a String takes everything");
+        assert_eq!(line, "naïve\\nwait: \\u{1b}[31mready");
+    }
+}

@@ -1,0 +1,219 @@
+//! One attempt at one target: ready, or why not.
+
+mod mysql;
+mod path;
+pub mod resolve;
+mod tcp;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::target::Target;
+use resolve::Names;
+
+/// What all attempts share.
+#[derive(Debug)]
+pub struct Probe {
+    /// How names become addresses.
+    pub names: Names,
+    /// The statement that must return a row, on every MySQL target.
+    pub mysql_query: Option<String>,
+    /// Certificates to trust besides the built-in ones, PEM.
+    pub tls_ca: Option<Vec<u8>>,
+}
+
+impl Probe {
+    /// Makes one attempt. It has no deadline of its own: drop it when its time is up, and
+    /// `progress` says what it was doing.
+    ///
+    /// # Errors
+    /// Why the target is not ready.
+    pub async fn attempt(&self, target: &Target, progress: &Progress) -> Result<(), NotReady> {
+        match target {
+            Target::Tcp(endpoint) => tcp::attempt(self, endpoint, progress).await,
+            Target::Path(path) => path::attempt(path, progress).await,
+            Target::MySql(mysql) => mysql::attempt(self, mysql, progress).await,
+        }
+    }
+}
+
+/// What an attempt is doing at the moment, in words that go behind "while".
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<Mutex<&'static str>>);
+
+impl Progress {
+    /// For an attempt that has not begun.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new("starting")))
+    }
+
+    fn set(&self, doing: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
+
+    /// What the attempt is doing.
+    pub fn doing(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a target is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct NotReady {
+    /// The kind of trouble.
+    pub reason: Reason,
+    /// What was seen, for people.
+    pub detail: String,
+}
+
+impl NotReady {
+    /// Puts a reason and what was seen together.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    /// From what a socket said.
+    fn from_io(error: &io::Error) -> Self {
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::Refused,
+            io::ErrorKind::TimedOut => Reason::TimedOut,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Reason::Closed,
+            io::ErrorKind::InvalidData => Reason::Protocol,
+            // No route, no such network, forbidden by a firewall here, no descriptor left: the
+            // host cannot be reached, and the detail says why.
+            _ => Reason::Unreachable,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// The kinds of trouble that a target can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No such name, or nobody who could say.
+    Unresolved,
+    /// Nothing listens on the port.
+    Refused,
+    /// No way to the host.
+    Unreachable,
+    /// No answer.
+    TimedOut,
+    /// Hung up in the middle.
+    Closed,
+    /// Answers, but not in this protocol.
+    Protocol,
+    /// The server does not take this login.
+    AccessDenied,
+    /// There is no such database, or not for this user.
+    UnknownDatabase,
+    /// The server has no room for a connection.
+    TooManyConnections,
+    /// The server shuts out this host for its failed connections.
+    HostBlocked,
+    /// The server is going down.
+    ShuttingDown,
+    /// The server takes no login without TLS.
+    TlsRequired,
+    /// No TLS, or not with this certificate.
+    TlsFailed,
+    /// The statement was refused.
+    QueryFailed,
+    /// The statement returned no row.
+    QueryEmpty,
+    /// Any other error of the server's.
+    ServerError(u16),
+    /// No such file or directory.
+    Missing,
+}
+
+impl Reason {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::AccessDenied => "access_denied",
+            Self::UnknownDatabase => "unknown_database",
+            Self::TooManyConnections => "too_many_connections",
+            Self::HostBlocked => "host_blocked",
+            Self::ShuttingDown => "shutting_down",
+            Self::TlsRequired => "tls_required",
+            Self::TlsFailed => "tls_failed",
+            Self::QueryFailed => "query_failed",
+            Self::QueryEmpty => "query_empty",
+            Self::ServerError(_) => "server_error",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Unresolved => {
+                "is the name right, and is its service started and on the same network?"
+            }
+            Self::Refused => "is the service started, and is this its port?",
+            Self::Unreachable => "is the host up, and on a network that this one reaches?",
+            Self::TimedOut => "is the host up and not frozen, and does no firewall drop this?",
+            Self::Closed => {
+                "is there a server behind the port? A published port is open before its container listens"
+            }
+            Self::Protocol => "is this the port of a MySQL server?",
+            Self::AccessDenied => {
+                "check the user and password, here and on the server (WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD or _FILE)"
+            }
+            Self::UnknownDatabase => {
+                "create the database and grant it to the user, or check its name (WAIT_MYSQL_DATABASE)"
+            }
+            Self::TooManyConnections => "raise max_connections, or find out who holds them",
+            Self::HostBlocked => "on the server: FLUSH HOSTS or mariadb-admin flush-hosts",
+            Self::ShuttingDown => "will the server be started again?",
+            Self::TlsRequired => "allow TLS with ?ssl-mode=PREFERRED or REQUIRED",
+            Self::TlsFailed => {
+                "check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE"
+            }
+            Self::QueryFailed | Self::QueryEmpty => {
+                "have the migrations run, and is WAIT_MYSQL_QUERY right?"
+            }
+            Self::ServerError(_) => "the server's log may say more",
+            Self::Missing => "is the volume mounted, and who makes the file?",
+        }
+    }
+
+    /// Whether it is a server's decision. To ask again at once would be rude, and would count
+    /// against the account.
+    pub fn is_decided(self) -> bool {
+        matches!(
+            self,
+            Self::AccessDenied
+                | Self::UnknownDatabase
+                | Self::TooManyConnections
+                | Self::HostBlocked
+                | Self::ShuttingDown
+                | Self::TlsRequired
+                | Self::TlsFailed
+                | Self::QueryFailed
+                | Self::QueryEmpty
+                | Self::ServerError(_)
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,184 @@
+//! Every line of the log but those of `debug` and `trace`: its words, and its fields for machines.
+
+use std::fmt;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::config::{Command, Config, ConfigError, Notice};
+use crate::probe::NotReady;
+use crate::target::Target;
+
+/// How long a target that is not ready, for the same reason as before, goes without a line.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Something that the user should know.
+pub fn notice(Notice(text): &Notice) {
+    warn!(event = "notice", "{text}");
+}
+
+/// The settings cannot be used.
+pub fn unusable(error: &ConfigError) {
+    error!(event = "notice", "{error}");
+}
+
+/// The waiting starts.
+pub fn waiting(config: &Config) {
+    debug!(event = "notice", "{:?}", config.timing);
+    let targets: Vec<_> = config.targets.iter().map(Target::to_string).collect();
+    let targets = match targets.is_empty() {
+        true => "nothing".to_owned(),
+        false => targets.join(", "),
+    };
+    let limit = match config.timing.timeout {
+        Some(Duration::ZERO) => ", one attempt each".to_owned(),
+        Some(timeout) => format!(", up to {}", humantime::format_duration(timeout)),
+        None => ", for as long as it takes".to_owned(),
+    };
+    info!(event = "waiting", "waiting for {targets}{limit}");
+}
+
+/// A pause that the user asked for.
+pub fn pausing(duration: Duration, when: &str) {
+    let duration = humantime::format_duration(duration);
+    info!(event = "notice", "pausing for {duration} {when}");
+}
+
+/// The command starts. Its arguments are not told: they may hold secrets.
+pub fn starting(command: &Command) {
+    let program = command.program.to_string_lossy();
+    info!(event = "starting", "starting {program}");
+}
+
+/// Something of the system's that `wait` cannot do without failed.
+pub fn failed(what: &dyn fmt::Display) {
+    error!(event = "notice", "{what}");
+}
+
+/// Something panicked. The payload is not told: it may hold what a server or the user said.
+pub fn panicked(panic: &PanicHookInfo<'_>) {
+    if let Some(place) = panic.location() {
+        warn!(event = "notice", "a bug in wait, please report it: {place}");
+    }
+}
+
+/// What is told of one target.
+#[derive(Debug)]
+pub struct Reporter {
+    target: Arc<Target>,
+    start: Instant,
+    attempts: u64,
+    last: Option<NotReady>,
+    told: Option<Instant>,
+}
+
+impl Reporter {
+    /// For a target that has been waited for since `start`.
+    pub fn new(target: Arc<Target>, start: Instant) -> Self {
+        Self {
+            target,
+            start,
+            attempts: 0,
+            last: None,
+            told: None,
+        }
+    }
+
+    /// Whether the last attempt ended by a decision of the server's.
+    pub fn is_decided(&self) -> bool {
+        self.last.as_ref().is_some_and(|why| why.reason.is_decided())
+    }
+
+    /// An attempt that the deadline cut short too early to say anything, unless nothing has been
+    /// said before.
+    pub fn unfinished(&mut self, why: NotReady) {
+        match self.last {
+            Some(_) => self.attempts += 1,
+            None => self.not_ready(why),
+        }
+    }
+
+    /// An attempt has failed: a line if the reason is a new one, or has been the same for long.
+    pub fn not_ready(&mut self, why: NotReady) {
+        self.attempts += 1;
+        let is_new = self.last.as_ref().map(|last| last.reason) != Some(why.reason);
+        let is_long_ago = self.told.is_some_and(|told| told.elapsed() >= SILENCE);
+        let (target, elapsed) = (&self.target, self.start.elapsed());
+        // The level of an event is fixed where it stands, hence the macro.
+        macro_rules! not_ready {
+            ($level:ident) => {
+                $level!(
+                    event = "not_ready",
+                    target = %target,
+                    elapsed_ms = milliseconds(elapsed),
+                    attempts = self.attempts,
+                    reason = why.reason.name(),
+                    detail = why.detail,
+                    "{target} is not ready after {}: {why}",
+                    seconds(elapsed),
+                )
+            };
+        }
+        if is_new || is_long_ago {
+            self.told = Some(Instant::now());
+            not_ready!(info);
+        } else {
+            not_ready!(debug);
+        }
+        self.last = Some(why);
+    }
+
+    /// The target is ready.
+    pub fn ready(&mut self) {
+        self.attempts += 1;
+        let (target, elapsed) = (&self.target, self.start.elapsed());
+        info!(
+            event = "ready",
+            target = %target,
+            elapsed_ms = milliseconds(elapsed),
+            attempts = self.attempts,
+            "{target} is ready after {}, {}",
+            seconds(elapsed),
+            attempts(self.attempts),
+        );
+    }
+
+    /// The time is up, and the target is not ready.
+    pub fn timed_out(&self) {
+        let Some(why) = &self.last else { return };
+        let (target, elapsed, hint) = (&self.target, self.start.elapsed(), why.reason.hint());
+        error!(
+            event = "timed_out",
+            target = %target,
+            elapsed_ms = milliseconds(elapsed),
+            attempts = self.attempts,
+            reason = why.reason.name(),
+            detail = why.detail,
+            hint,
+            "{target} was not ready within {}, {}: {why}; {hint}",
+            seconds(elapsed),
+            attempts(self.attempts),
+        );
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms @ ..1000 => format!("{ms} ms"),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}
+
+fn attempts(number: u64) -> String {
+    match number {
+        1 => "1 attempt".to_owned(),
+        number => format!("{number} attempts"),
+    }
+}

@@ -1,0 +1,576 @@
+//! What can be waited for, as it is written: parsing, printing, and nothing that touches the world.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+/// The port of MySQL and MariaDB where a target names none.
+pub const MYSQL_PORT: u16 = 3306;
+
+/// Something to wait for. Its `Display` is its name in the log; no password is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Ready when a TCP connection is made.
+    Tcp(Endpoint),
+    /// Ready when the file or directory exists, links followed.
+    Path(PathBuf),
+    /// Ready when the server takes the login.
+    MySql(MySql),
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where.
+    pub host: Host,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+/// A host, by name or by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// To be looked up, anew for every attempt.
+    Name(String),
+    /// As it is.
+    Address(IpAddr),
+}
+
+/// A MySQL or MariaDB server and how to log in to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MySql {
+    /// Where the server is.
+    pub endpoint: Endpoint,
+    /// Without a user no login has to succeed: it is enough that the server decides one.
+    pub user: Option<String>,
+    /// `None` is not said, which differs from an empty one.
+    pub password: Option<Secret>,
+    /// The database that must be there for the user.
+    pub database: Option<String>,
+    /// Whether and how TLS is used.
+    pub ssl_mode: SslMode,
+}
+
+/// MySQL's own `ssl-mode` values, from the least strict to the strictest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SslMode {
+    /// Never TLS.
+    Disabled,
+    /// TLS where the server asks for it, the certificate not verified.
+    #[default]
+    Preferred,
+    /// Always TLS, the certificate not verified.
+    Required,
+    /// Always TLS, with a certificate from an authority that is trusted.
+    VerifyCa,
+    /// Like `VerifyCa`, and the certificate is for this host.
+    VerifyIdentity,
+}
+
+/// Text that neither `Debug` nor anything else prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// What a MySQL URL may have behind its `?`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// Ours alone: any other is a mistake.
+    Ours,
+    /// An application's URL: what belongs to its driver is passed over.
+    Applications,
+}
+
+/// Why a text is not a target. `Display` says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the messages are the documentation
+pub enum TargetError {
+    #[error("expected HOST:PORT")]
+    NoPort,
+    #[error("expected a port from 1 to 65535")]
+    Port,
+    #[error("expected a host name, an IPv4 address or [IPv6]")]
+    Host,
+    #[error("expected HOST:PORT, tcp://HOST:PORT, mysql://…, mariadb://… or env:NAME")]
+    Scheme,
+    #[error("expected [USER[:PASSWORD]@]HOST[:PORT][/DATABASE] or a mysql:// URL")]
+    NotMySql,
+    #[error("not a URL ({0}); in a URL, special characters are percent-encoded")]
+    Url(url::ParseError),
+    #[error("an '@' behind the host: in a URL, special characters are percent-encoded")]
+    MisplacedAt,
+    #[error("percent-encoding that is not UTF-8")]
+    Encoding,
+    #[error("expected one database name behind the host")]
+    Database,
+    #[error("unknown parameter '{0}': expected ssl-mode")]
+    Parameter(String),
+    #[error("expected ssl-mode=DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")]
+    SslMode,
+}
+
+impl Secret {
+    /// Wraps a text that must not be printed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one who has to send it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    /// Parses an item of `WAIT_HOSTS`, but for `env:NAME`, which stands for other targets.
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match split_scheme(text) {
+            None => Ok(Self::Tcp(text.parse()?)),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => {
+                Ok(Self::Tcp(rest.trim_end_matches('/').parse()?))
+            }
+            Some(_) if is_mysql_url(text) => Ok(Self::MySql(MySql::parse(text, Parameters::Ours)?)),
+            Some(_) => Err(TargetError::Scheme),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(endpoint) => endpoint.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+            Self::MySql(mysql) => mysql.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (host, port) = text.rsplit_once(':').ok_or(TargetError::NoPort)?;
+        if host.is_empty() {
+            return Err(TargetError::Host);
+        }
+        // The last colon of an address in brackets is not in front of a port.
+        if port.ends_with(']') {
+            return Err(TargetError::NoPort);
+        }
+        Ok(Self {
+            port: parse_port(port)?,
+            host: host.parse()?,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl FromStr for Host {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let address = inner.strip_suffix(']').ok_or(TargetError::Host)?;
+            let address: Ipv6Addr = address.parse().map_err(|_| TargetError::Host)?;
+            return Ok(Self::Address(address.into()));
+        }
+        // docker-compose-wait took IPv6 without brackets too, and a port is never left out.
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if name.len() > 253 || !name.split('.').all(is_label) {
+            return Err(TargetError::Host);
+        }
+        Ok(Self::Name(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl MySql {
+    /// Parses an item of `WAIT_MYSQL`: a MySQL URL whose scheme may be left out.
+    ///
+    /// # Errors
+    /// Says what was expected, without any part of the text.
+    pub fn parse(text: &str, parameters: Parameters) -> Result<Self, TargetError> {
+        let url = match split_scheme(text) {
+            None => Url::parse(&format!("mysql://{text}")),
+            Some(_) if is_mysql_url(text) => Url::parse(text),
+            Some(_) => return Err(TargetError::NotMySql),
+        };
+        let url = url.map_err(|error| match error {
+            url::ParseError::InvalidPort => TargetError::Port,
+            url::ParseError::EmptyHost => TargetError::Host,
+            other => TargetError::Url(other),
+        })?;
+        // What an '@' here ends is most likely the rest of a password that was not encoded.
+        let behind_host = [Some(url.path()), url.query(), url.fragment()];
+        if behind_host.into_iter().flatten().any(|s| s.contains('@')) {
+            return Err(TargetError::MisplacedAt);
+        }
+
+        let host = url.host_str().ok_or(TargetError::Host)?;
+        let port = url.port().unwrap_or(MYSQL_PORT);
+        if port == 0 {
+            return Err(TargetError::Port);
+        }
+        let password = match url.password() {
+            Some(password) => Some(Secret::new(decode(password)?)),
+            // The URL parser does not tell an empty password from none.
+            None if text.contains(":@") => Some(Secret::new("")),
+            None => None,
+        };
+        let database = decode(url.path().strip_prefix('/').unwrap_or(""))?;
+        if url.path().matches('/').count() > 1 || url.fragment().is_some() {
+            return Err(TargetError::Database);
+        }
+        let mut ssl_mode = SslMode::default();
+        for (name, value) in url.query_pairs() {
+            if name == "ssl-mode" {
+                ssl_mode = value.parse()?;
+            } else if parameters == Parameters::Ours {
+                return Err(TargetError::Parameter(name.into_owned()));
+            }
+        }
+        Ok(Self {
+            endpoint: Endpoint {
+                host: decode(host)?.parse()?,
+                port,
+            },
+            user: non_empty(decode(url.username())?),
+            password,
+            database: non_empty(database),
+            ssl_mode,
+        })
+    }
+}
+
+impl fmt::Display for MySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("mysql://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
+        }
+        self.endpoint.fmt(f)?;
+        if let Some(database) = &self.database {
+            write!(f, "/{}", utf8_percent_encode(database, RESERVED))?;
+        }
+        if self.ssl_mode != SslMode::default() {
+            write!(f, "?ssl-mode={}", self.ssl_mode.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl SslMode {
+    const ALL: [Self; 5] = [
+        Self::Disabled,
+        Self::Preferred,
+        Self::Required,
+        Self::VerifyCa,
+        Self::VerifyIdentity,
+    ];
+
+    /// MySQL's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "DISABLED",
+            Self::Preferred => "PREFERRED",
+            Self::Required => "REQUIRED",
+            Self::VerifyCa => "VERIFY_CA",
+            Self::VerifyIdentity => "VERIFY_IDENTITY",
+        }
+    }
+}
+
+impl FromStr for SslMode {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.name().eq_ignore_ascii_case(text))
+            .ok_or(TargetError::SslMode)
+    }
+}
+
+/// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.
+pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
+    list.as_bytes()
+        .split(|byte| matches!(byte, b',' | b'\n' | b'\r'))
+        .map(|item| OsStr::from_bytes(item.trim_ascii()))
+        .filter(|item| !item.is_empty())
+}
+
+/// Whether a text is a URL of MySQL or MariaDB.
+pub fn is_mysql_url(text: &str) -> bool {
+    split_scheme(text).is_some_and(|(scheme, _)| {
+        scheme.eq_ignore_ascii_case("mysql") || scheme.eq_ignore_ascii_case("mariadb")
+    })
+}
+
+/// The variable's name, if a text is `env:NAME`. `env:3306` is a host and its port.
+pub fn env_reference(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("env:")?;
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    is_name.then_some(name)
+}
+
+/// A text that is meant to be a target, as it may be printed when it is not one: without what is
+/// or may be a password. `mysql` says that the list it is from holds nothing but MySQL.
+pub fn redacted(text: &str, mysql: bool) -> String {
+    let (scheme, rest) = match text.find("://") {
+        Some(at) => text.split_at(at + 3),
+        None => ("", text),
+    };
+    let (secret, shown) = match rest.rfind('@') {
+        Some(at) => ("…", &rest[at..]),
+        None => ("", rest),
+    };
+    // Parameters may hold secrets of the application's driver.
+    let (shown, parameters) = match shown.find('?') {
+        Some(at) => (&shown[..at], "?…"),
+        None => (shown, ""),
+    };
+    // `app:se` and `cret@db` are what a comma in a password leaves of it.
+    let shown = match shown.split_once(':') {
+        Some((host, port))
+            if (mysql || is_mysql_url(text))
+                && !shown.contains('[')
+                && !port.split('/').next().is_some_and(is_digits) =>
+        {
+            format!("{host}:…")
+        }
+        _ => shown.to_owned(),
+    };
+    format!("{scheme}{secret}{shown}{parameters}")
+}
+
+/// What has to be percent-encoded in a user or database name that is printed.
+const RESERVED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    text.split_once("://")
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn parse_port(text: &str) -> Result<u16, TargetError> {
+    // Rust's own parser would take "+80" too.
+    match text.parse() {
+        Ok(port) if port > 0 && is_digits(text) => Ok(port),
+        _ => Err(TargetError::Port),
+    }
+}
+
+fn decode(text: &str) -> Result<String, TargetError> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| TargetError::Encoding)
+}
+
+fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Target, TargetError> {
+        text.parse()
+    }
+
+    fn mysql(text: &str) -> Result<MySql, TargetError> {
+        MySql::parse(text, Parameters::Ours)
+    }
+
+    fn items(list: &str) -> Vec<&str> {
+        split_list(OsStr::new(list))
+            .map(|item| item.to_str().expect("UTF-8"))
+            .collect()
+    }
+
+    #[test]
+    fn a_list_is_split_at_commas_and_line_ends() {
+        assert_eq!(items("a:1, b:2,\n"), ["a:1", "b:2"]);
+        assert_eq!(items(" a:1 \r\n\tb:2\n\n,,c:3"), ["a:1", "b:2", "c:3"]);
+        assert_eq!(items(" ,\n, "), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_printed() {
+        for (written, printed) in [
+            ("db:3306", "db:3306"),
+            ("tcp://db:3306", "db:3306"),
+            ("TCP://db:3306/", "db:3306"),
+            ("my_db.internal.:1", "my_db.internal.:1"),
+            ("127.0.0.1:65535", "127.0.0.1:65535"),
+            ("[::1]:80", "[::1]:80"),
+            ("::1:80", "[::1]:80"),
+            ("env:3306", "env:3306"),
+            ("mysql://db", "mysql://db:3306"),
+            ("mariadb://db:3307", "mysql://db:3307"),
+            ("mysql://app:secret@db/shop", "mysql://app@db:3306/shop"),
+            ("mysql://[::1]/shop", "mysql://[::1]:3306/shop"),
+            (
+                "mysql://a%40b:x@db/a%2Fb?ssl-mode=required",
+                "mysql://a%40b@db:3306/a%2Fb?ssl-mode=REQUIRED",
+            ),
+        ] {
+            let target = parse(written).unwrap_or_else(|error| panic!("{written}: {error}"));
+            assert_eq!(target.to_string(), printed, "{written}");
+            let mut again = parse(printed).expect(printed);
+            if let (Target::MySql(again), Target::MySql(first)) = (&mut again, &target) {
+                again.password.clone_from(&first.password);
+            }
+            assert_eq!(again, target, "{printed}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_target_says_what_was_expected() {
+        use TargetError as E;
+        for (text, expected) in [
+            ("db", E::NoPort),
+            ("", E::NoPort),
+            ("[::1]", E::NoPort),
+            (":80", E::Host),
+            ("db:", E::Port),
+            ("db:0", E::Port),
+            ("db:+80", E::Port),
+            ("db:http", E::Port),
+            ("db:99999", E::Port),
+            ("db :80", E::Host),
+            ("a..b:80", E::Host),
+            ("[::1:80", E::Host),
+            ("[db]:80", E::Host),
+            ("user@db:80", E::Host),
+            ("ftp://db:21", E::Scheme),
+            ("mysql://db:0", E::Port),
+            ("mysql://db:99999", E::Port),
+            ("mysql://", E::Host),
+            ("mysql://u:p#x@db/shop", E::Port),
+            ("mysql://u:1/x@db", E::MisplacedAt),
+            ("mysql://u:%ff@db", E::Encoding),
+            ("mysql://db/a/b", E::Database),
+            ("mysql://db/a#b", E::Database),
+            ("mysql://db?ssl-mode=maybe", E::SslMode),
+            (
+                "mysql://db?sslmode=x",
+                E::Parameter("sslmode".to_owned()),
+            ),
+        ] {
+            assert_eq!(parse(text), Err(expected), "{text}");
+        }
+        assert!(matches!(parse("mysql://a b/"), Err(E::Url(_) | E::Host)));
+        assert_eq!(mysql("tcp://db:1"), Err(E::NotMySql));
+    }
+
+    #[test]
+    fn a_mysql_target_may_leave_out_the_scheme() {
+        let target = mysql("app:se%40cret@db/shop").expect("target");
+        assert_eq!(target.user.as_deref(), Some("app"));
+        assert_eq!(target.password, Some(Secret::new("se@cret")));
+        assert_eq!(target.database.as_deref(), Some("shop"));
+        assert_eq!(target.endpoint.to_string(), "db:3306");
+        assert_eq!(mysql("db:1").expect("target").endpoint.port, 1);
+        assert_eq!(mysql("app@db").expect("target").password, None);
+        assert_eq!(
+            mysql("app:@db").expect("target").password,
+            Some(Secret::new(""))
+        );
+    }
+
+    #[test]
+    fn an_applications_parameters_are_passed_over_and_ours_is_not() {
+        let url = "mysql://app@db/shop?connection_limit=5&ssl-mode=VERIFY_CA";
+        let target = MySql::parse(url, Parameters::Applications).expect("target");
+        assert_eq!(target.ssl_mode, SslMode::VerifyCa);
+    }
+
+    #[test]
+    fn env_names_a_variable_unless_it_is_a_host() {
+        assert_eq!(env_reference("env:DATABASE_URL"), Some("DATABASE_URL"));
+        assert_eq!(env_reference("env:_x1"), Some("_x1"));
+        for text in ["env:3306", "env:", "env:a-b", "db:3306"] {
+            assert_eq!(env_reference(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_printed() {
+        for (text, mysql, shown) in [
+            ("db:99999", false, "db:99999"),
+            ("db:http", false, "db:http"),
+            ("mysql://app:secret@db:x/shop", false, "mysql://…@db:…"),
+            ("app:secret@db:99999", true, "…@db:99999"),
+            ("mysql://app:p@ss@db:0", false, "mysql://…@db:0"),
+            ("mysql://app:p?ss@db:0", false, "mysql://…@db:0"),
+            ("app:sec", true, "app:…"),
+            ("mysql://app:sec", false, "mysql://app:…"),
+            ("cret@db", true, "…@db"),
+            ("db:1/x?password=secret", true, "db:1/x?…"),
+        ] {
+            assert_eq!(redacted(text, mysql), shown, "{text}");
+        }
+        let target = mysql("app:secret@db").expect("target");
+        assert!(!format!("{target:?} {target}").contains("secret"));
+    }
+}
