@@ -134,11 +134,7 @@ impl<T> Given<T> {
     }
 }
 
-fn invalid(
-    setting: &str,
-    item: impl Into<String>,
-    expected: impl fmt::Display,
-) -> ConfigError {
+fn invalid(setting: &str, item: impl Into<String>, expected: impl fmt::Display) -> ConfigError {
     ConfigError::Invalid {
         setting: setting.to_owned(),
         item: item.into(),
@@ -332,11 +328,7 @@ impl<'a> Resolver<'a> {
         Ok(Some(pem))
     }
 
-    fn targets(
-        &mut self,
-        cli: &Cli,
-        defaults: &MySqlDefaults,
-    ) -> Result<Vec<Target>, ConfigError> {
+    fn targets(&mut self, cli: &Cli, defaults: &MySqlDefaults) -> Result<Vec<Target>, ConfigError> {
         let mut targets = Vec::new();
         for list in self.lists("--for", &cli.targets, &env::HOSTS)? {
             self.expand(&list, List::Any, 0, &mut targets)?;
@@ -417,11 +409,7 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn complete(
-        &mut self,
-        mysql: &mut MySql,
-        defaults: &MySqlDefaults,
-    ) -> Result<(), ConfigError> {
+    fn complete(&mut self, mysql: &mut MySql, defaults: &MySqlDefaults) -> Result<(), ConfigError> {
         mysql.user = mysql.user.take().or_else(|| defaults.user.clone());
         mysql.password = mysql.password.take().or_else(|| defaults.password.clone());
         mysql.database = mysql.database.take().or_else(|| defaults.database.clone());
@@ -445,10 +433,16 @@ impl<'a> Resolver<'a> {
         let default = Timing::default();
         let given = |text: &str| parse_duration(text).map(Some);
         Ok(Timing {
-            timeout: self.duration("--timeout", &cli.timeout, &env::TIMEOUT, default.timeout, |text| {
-                let infinite = text.eq_ignore_ascii_case("infinity").then_some(None);
-                infinite.or_else(|| given(text))
-            })?,
+            timeout: self.duration(
+                "--timeout",
+                &cli.timeout,
+                &env::TIMEOUT,
+                default.timeout,
+                |text| {
+                    let infinite = text.eq_ignore_ascii_case("infinity").then_some(None);
+                    infinite.or_else(|| given(text))
+                },
+            )?,
             connect_timeout: self.duration(
                 "--connect-timeout",
                 &cli.connect_timeout,
@@ -456,9 +450,27 @@ impl<'a> Resolver<'a> {
                 default.connect_timeout,
                 |text| parse_duration(text).filter(|duration| !duration.is_zero()),
             )?,
-            interval: self.duration("--interval", &cli.interval, &env::INTERVAL, default.interval, given)?,
-            before: self.duration("--before", &cli.before, &env::BEFORE, default.before, parse_duration)?,
-            after: self.duration("--after", &cli.after, &env::AFTER, default.after, parse_duration)?,
+            interval: self.duration(
+                "--interval",
+                &cli.interval,
+                &env::INTERVAL,
+                default.interval,
+                given,
+            )?,
+            before: self.duration(
+                "--before",
+                &cli.before,
+                &env::BEFORE,
+                default.before,
+                parse_duration,
+            )?,
+            after: self.duration(
+                "--after",
+                &cli.after,
+                &env::AFTER,
+                default.after,
+                parse_duration,
+            )?,
         })
     }
 
@@ -576,9 +588,9 @@ impl List {
 /// says more, and a connection without one counts as an error on the server.
 fn without_repetitions(targets: Vec<Target>) -> Vec<Target> {
     let is_implied = |target: &Target, others: &[Target]| match target {
-        Target::Tcp(endpoint) => others.iter().any(
-            |other| matches!(other, Target::MySql(mysql) if mysql.endpoint == *endpoint),
-        ),
+        Target::Tcp(endpoint) => others
+            .iter()
+            .any(|other| matches!(other, Target::MySql(mysql) if mysql.endpoint == *endpoint)),
         _ => false,
     };
     let mut kept: Vec<Target> = Vec::new();

@@ -89,7 +89,9 @@ impl Reporter {
 
     /// Whether the last attempt ended by a decision of the server's.
     pub fn is_decided(&self) -> bool {
-        self.last.as_ref().is_some_and(|why| why.reason.is_decided())
+        self.last
+            .as_ref()
+            .is_some_and(|why| why.reason.is_decided())
     }
 
     /// An attempt that the deadline cut short too early to say anything, unless nothing has been

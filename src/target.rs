@@ -512,10 +512,7 @@ mod tests {
             ("mysql://db/a/b", E::Database),
             ("mysql://db/a#b", E::Database),
             ("mysql://db?ssl-mode=maybe", E::SslMode),
-            (
-                "mysql://db?sslmode=x",
-                E::Parameter("sslmode".to_owned()),
-            ),
+            ("mysql://db?sslmode=x", E::Parameter("sslmode".to_owned())),
         ] {
             assert_eq!(parse(text), Err(expected), "{text}");
         }

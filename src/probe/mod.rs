@@ -182,9 +182,7 @@ impl Reason {
             Self::HostBlocked => "on the server: FLUSH HOSTS or mariadb-admin flush-hosts",
             Self::ShuttingDown => "will the server be started again?",
             Self::TlsRequired => "allow TLS with ?ssl-mode=PREFERRED or REQUIRED",
-            Self::TlsFailed => {
-                "check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE"
-            }
+            Self::TlsFailed => "check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE",
             Self::QueryFailed | Self::QueryEmpty => {
                 "have the migrations run, and is WAIT_MYSQL_QUERY right?"
             }

@@ -65,11 +65,7 @@ pub(super) async fn attempt(
     result
 }
 
-async fn log_in(
-    options: OptsBuilder,
-    ssl_mode: SslMode,
-    ca: Option<&[u8]>,
-) -> Result<Conn, Error> {
+async fn log_in(options: OptsBuilder, ssl_mode: SslMode, ca: Option<&[u8]>) -> Result<Conn, Error> {
     let with_tls = |options: OptsBuilder| {
         let roots = ca.map(|pem| pem.to_vec().into()).into_iter().collect();
         let tls = SslOpts::default()
@@ -106,7 +102,10 @@ async fn check(
     progress.set("running the query");
     match connection.query_first::<Row, _>(query).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(NotReady::new(Reason::QueryEmpty, "the query returns no row")),
+        Ok(None) => Err(NotReady::new(
+            Reason::QueryEmpty,
+            "the query returns no row",
+        )),
         Err(Error::Server(error)) => Err(NotReady::new(Reason::QueryFailed, numbered(&error))),
         Err(error) => Err(why(&error)),
     }
