@@ -29,16 +29,20 @@ pub fn unusable(error: &ConfigError) {
 pub fn waiting(config: &Config) {
     debug!(event = "notice", "{:?}", config.timing);
     let targets: Vec<_> = config.targets.iter().map(Target::to_string).collect();
-    let targets = match targets.is_empty() {
-        true => "nothing".to_owned(),
-        false => targets.join(", "),
-    };
+    if targets.is_empty() {
+        info!(event = "waiting", "nothing to wait for");
+        return;
+    }
     let limit = match config.timing.timeout {
         Some(Duration::ZERO) => ", one attempt each".to_owned(),
         Some(timeout) => format!(", up to {}", humantime::format_duration(timeout)),
         None => ", for as long as it takes".to_owned(),
     };
-    info!(event = "waiting", "waiting for {targets}{limit}");
+    info!(
+        event = "waiting",
+        "waiting for {}{limit}",
+        targets.join(", ")
+    );
 }
 
 /// A pause that the user asked for.
@@ -160,7 +164,7 @@ impl Reporter {
             reason = why.reason.name(),
             detail = why.detail,
             hint,
-            "{target} was not ready within {}, {}: {why}; {hint}",
+            "{target} is not ready after {} and {}: {why} ({hint})",
             seconds(elapsed),
             attempts(self.attempts),
         );
@@ -171,9 +175,10 @@ fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-fn seconds(duration: Duration) -> String {
+/// A duration for people, no more exact than they care.
+pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_millis() {
-        ms @ ..1000 => format!("{ms} ms"),
+        ms @ ..950 => format!("{ms} ms"),
         _ => format!("{:.1} s", duration.as_secs_f64()),
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Timing;
 use crate::probe::{NotReady, Probe, Progress, Reason};
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::target::Target;
 
 /// The shortest pause between attempts: what the timer can tell apart, doubled.
@@ -98,7 +98,7 @@ async fn attempt(
         }
         Err(_) => {
             task.abort();
-            let limit = humantime::format_duration(Duration::from_millis(limit.as_millis() as u64));
+            let limit = report::seconds(limit);
             let detail = format!("no answer for {limit} while {}", progress.doing());
             Err(NotReady::new(Reason::TimedOut, detail))
         }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
+
 use crate::target::Target;
 use resolve::Names;
 
@@ -92,7 +94,11 @@ impl NotReady {
             // host cannot be reached, and the detail says why.
             _ => Reason::Unreachable,
         };
-        Self::new(reason, error.to_string())
+        let detail = match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).desc().to_owned(),
+            None => error.to_string(),
+        };
+        Self::new(reason, detail)
     }
 }
 

@@ -123,6 +123,9 @@ impl Names {
 fn unresolved(error: &NetError) -> NotReady {
     match error {
         NetError::Timeout => NotReady::new(Reason::TimedOut, "no name server answers"),
+        NetError::NoConnections => {
+            NotReady::new(Reason::Unresolved, "no name server can be reached")
+        }
         error if error.is_nx_domain() => NotReady::new(Reason::Unresolved, "no such name"),
         error if error.is_no_records_found() => {
             NotReady::new(Reason::Unresolved, "the name has no address")

@@ -1,0 +1,14 @@
+//! What `wait` does, seen from outside. Everything here runs the program itself; what needs Docker
+//! or namespaces is ignored by default and run by `.ci/run`.
+
+#[path = "../../examples/demo/mysql_server.rs"]
+mod mysql_server;
+
+mod containers;
+mod docs;
+mod handover;
+mod mysql;
+mod output;
+mod settings;
+mod support;
+mod waiting;

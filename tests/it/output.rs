@@ -1,0 +1,153 @@
+//! What is printed, and what never is.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use crate::mysql::ACCOUNT;
+use crate::mysql_server;
+use crate::support::{Outcome, open_port, wait};
+
+fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    outcome.stderr.lines().map(parse).collect()
+}
+
+#[tokio::test]
+async fn json_is_an_object_a_line() {
+    let (port, _listener) = open_port().await;
+    let ready = format!("127.0.0.1:{port}");
+    let outcome = wait()
+        .var("WAIT_LOG_FORMAT", "json")
+        .var("WAIT_HOSTS", &ready)
+        .var("WAIT_PATHS", "/nonexistent")
+        .var("WAIT_HOSTS_TIMEOUT", "500ms")
+        .run_beside()
+        .await;
+    let events = events(outcome.exits(1));
+    for event in &events {
+        let time = event["timestamp"].as_str().expect("a time");
+        assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
+        assert!(event["level"].is_string() && event["message"].is_string());
+    }
+    let is = |event: &str, target: Option<&str>| {
+        let found = |e: &&serde_json::Value| e["event"] == event && e["target"].as_str() == target;
+        events
+            .iter()
+            .find(found)
+            .unwrap_or_else(|| panic!("no {event} in {events:?}"))
+    };
+    is("notice", None);
+    is("waiting", None);
+    assert_eq!(is("ready", Some(&ready))["attempts"], 1);
+    let not_ready = is("not_ready", Some("/nonexistent"));
+    assert_eq!(not_ready["reason"], "missing");
+    assert!(not_ready["elapsed_ms"].is_u64() && not_ready["attempts"] == 1);
+    let timed_out = is("timed_out", Some("/nonexistent"));
+    assert_eq!(
+        (&timed_out["reason"], &timed_out["level"]),
+        (&"missing".into(), &"ERROR".into())
+    );
+    assert!(timed_out["elapsed_ms"].as_u64() >= Some(500));
+
+    let outcome = wait().args(["--log-format=json", "--path=/", "true"]).run();
+    let names: Vec<_> = self::events(&outcome)
+        .into_iter()
+        .map(|event| event["event"].as_str().expect("a name").to_owned())
+        .collect();
+    assert_eq!(names, ["waiting", "ready", "starting"]);
+}
+
+#[test]
+fn a_reason_is_told_when_it_changes_and_not_for_every_attempt() {
+    let outcome = wait()
+        .args(["--path", "/nonexistent", "--timeout", "1"])
+        .run();
+    let told = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.contains("is not ready"));
+    assert_eq!(told.count(), 2, "{outcome:?}"); // the first time, and at the end
+}
+
+#[test]
+fn a_level_is_the_least_important_that_is_printed() {
+    let lines = |level: &str| {
+        let outcome = wait()
+            .var("WAIT_LOGGER_LEVEL", level)
+            .var("WAIT_PATHS", "/nonexistent")
+            .var("WAIT_HOSTS_TIMEOUT", "100ms")
+            .run();
+        outcome.exits(1);
+        assert_eq!(outcome.stdout, "");
+        outcome.stderr.lines().count()
+    };
+    assert_eq!(
+        [lines("off"), lines("error"), lines("warn"), lines("info")],
+        [0, 1, 2, 4]
+    );
+    assert!(lines("debug") > 4);
+    // Nothing at all is also nothing about settings.
+    let outcome = wait()
+        .var("WAIT_LOGGER_LEVEL", "off")
+        .var("WAIT_HOSTS", "db")
+        .run();
+    assert_eq!(outcome.exits(2).stderr, "");
+}
+
+#[tokio::test]
+async fn a_password_is_never_printed() {
+    let (port, listener) = open_port().await;
+    tokio::spawn(mysql_server::serve(listener, ACCOUNT, Arc::default()));
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, "{}", ACCOUNT.password).expect("written");
+    let in_url = ACCOUNT.password.replace('@', "%40").replace('/', "%2F");
+
+    for format in ["text", "json"] {
+        for level in ["info", "debug", "trace"] {
+            for (database, code) in [("shop", 0), ("none", 1)] {
+                for source in ["url", "variable", "file"] {
+                    let wait = wait()
+                        .var("WAIT_TIMEOUT", "300ms")
+                        .var("WAIT_LOG_FORMAT", format)
+                        .var("WAIT_LOGGER_LEVEL", level)
+                        .var("WAIT_MYSQL_DATABASE", database);
+                    let wait = match source {
+                        "url" => wait.var(
+                            "WAIT_HOSTS",
+                            format!("mysql://app:{in_url}@127.0.0.1:{port}"),
+                        ),
+                        "variable" => wait
+                            .var("WAIT_MYSQL", format!("app@127.0.0.1:{port}"))
+                            .var("WAIT_MYSQL_PASSWORD", ACCOUNT.password),
+                        _ => wait
+                            .var("WAIT_MYSQL", format!("app@127.0.0.1:{port}"))
+                            .var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
+                    };
+                    let outcome = wait.args(["true"]).run_beside().await;
+                    outcome.exits(code);
+                    assert!(!outcome.stderr.is_empty());
+                    for secret in [ACCOUNT.password, &in_url] {
+                        assert!(!outcome.stderr.contains(secret), "{source}: {outcome:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_parsed_does_not_show_its_password() {
+    for (name, value) in [
+        ("WAIT_HOSTS", "mysql://app:s3cret@db:x/shop"),
+        ("WAIT_HOSTS", "mysql://app:s3cret@db/shop?nonsense=s3cret"),
+        ("WAIT_HOSTS", "postgres://app:s3cret@db/shop"),
+        ("WAIT_HOSTS", "app:s3cret@db:3306"),
+        ("WAIT_MYSQL", "app:s3cret@db:x"),
+        ("WAIT_MYSQL", "app:s3cret,s3cret@db"),
+        ("WAIT_MYSQL", "app:s3cret#@db"),
+        ("WAIT_COMMAND", "mysql --password='s3cret"),
+    ] {
+        let outcome = wait().var(name, value).run();
+        assert!(!outcome.exits(2).stderr.contains("s3cret"), "{outcome:?}");
+    }
+}

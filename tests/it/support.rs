@@ -1,0 +1,142 @@
+//! Running `wait`, and the ports it waits for.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// The program under test.
+pub const WAIT: &str = env!("CARGO_BIN_EXE_wait");
+
+/// `wait`, in an environment that holds no more than `PATH`.
+pub struct Wait(Command);
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// `None` if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+pub fn wait() -> Wait {
+    let mut command = Command::new(WAIT);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null());
+    Wait(command)
+}
+
+impl Wait {
+    pub fn var(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.0.args(args);
+        self
+    }
+
+    pub fn run(mut self) -> Outcome {
+        let start = Instant::now();
+        let output = self.0.output().expect("wait starts");
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+            took: start.elapsed(),
+        }
+    }
+
+    /// Runs it while the test's own servers go on.
+    pub async fn run_beside(self) -> Outcome {
+        tokio::task::spawn_blocking(|| self.run())
+            .await
+            .expect("no panic")
+    }
+}
+
+impl Outcome {
+    /// Asserts on how long it took. The upper bound is for a machine that is busy with other tests.
+    pub fn took_from_to(&self, from: f64, to: f64) -> &Self {
+        let took = self.took.as_secs_f64();
+        assert!((from..to).contains(&took), "took {took} s: {self:?}");
+        self
+    }
+
+    /// Asserts that it ended with this status.
+    pub fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// Asserts that a line of the log holds all of these.
+    pub fn says(&self, parts: &[&str]) -> &Self {
+        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+        assert!(
+            self.stderr.lines().any(has_all),
+            "{parts:?} not in {self:?}"
+        );
+        self
+    }
+}
+
+/// A port that is ours and on which nobody listens yet.
+pub fn reserved_port() -> (u16, TcpSocket) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port");
+    (socket.local_addr().expect("bound").port(), socket)
+}
+
+/// A port where somebody listens.
+pub async fn open_port() -> (u16, TcpListener) {
+    let (port, socket) = reserved_port();
+    (port, socket.listen(64).expect("listening"))
+}
+
+/// A port where connections are never answered, neither taken nor refused: the queue of its
+/// listener is full. It lasts as long as what is returned.
+pub async fn silent_port() -> (u16, impl Drop) {
+    let (port, socket) = reserved_port();
+    let listener = socket.listen(0).expect("listening");
+    let address = listener.local_addr().expect("bound");
+    let mut queue = Vec::new();
+    loop {
+        let connect = TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_millis(200), connect).await {
+            Ok(connection) => queue.push(connection.expect("connected")),
+            Err(_) => break,
+        }
+        assert!(queue.len() < 64, "the queue of the listener does not fill");
+    }
+    (port, Kept(listener, queue))
+}
+
+struct Kept(
+    #[allow(dead_code)] TcpListener,
+    #[allow(dead_code)] Vec<TcpStream>,
+);
+
+impl Drop for Kept {
+    fn drop(&mut self) {}
+}
+
+/// A port where connections are taken and nothing is ever said.
+pub async fn speechless_port() -> u16 {
+    let (port, listener) = open_port().await;
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok(connection) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    port
+}

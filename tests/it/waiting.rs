@@ -1,0 +1,206 @@
+//! When the command starts, and when it does not.
+
+use std::time::Duration;
+
+use compose_wait::config::Timing;
+use compose_wait::probe::Probe;
+use compose_wait::probe::resolve::Names;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{open_port, reserved_port, silent_port, speechless_port, wait};
+
+#[tokio::test]
+async fn the_command_starts_when_the_last_target_is_ready() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    let (early, _listener) = open_port().await;
+    let (late, socket) = reserved_port();
+    let running = wait()
+        .var(
+            "WAIT_HOSTS",
+            format!("127.0.0.1:{early},\n localhost:{late}\n"),
+        )
+        .var("WAIT_PATHS", &file)
+        .args(["sh", "-c", "echo started; exit 7"])
+        .run_beside();
+    let steps = async {
+        sleep(Duration::from_millis(300)).await;
+        let listener = socket.listen(8).expect("listening");
+        sleep(Duration::from_millis(300)).await;
+        std::fs::write(&file, "").expect("written");
+        listener
+    };
+    let (outcome, _listener) = tokio::join!(running, steps);
+    outcome.exits(7).took_from_to(0.6, 5.0);
+    assert_eq!(outcome.stdout, "started\n");
+    outcome.says(&["waiting for 127.0.0.1:", "up to 30s"]);
+    outcome.says(&["localhost:", "is not ready after", "refused"]);
+    outcome.says(&["file is not ready after", "missing"]);
+    outcome.says(&["localhost:", "is ready after"]);
+    outcome.says(&["starting sh"]);
+}
+
+#[tokio::test]
+async fn without_a_command_the_status_is_the_result() {
+    let (port, _listener) = open_port().await;
+    let target = format!("127.0.0.1:{port}");
+    let ready = wait().args(["--for", &target]).run_beside().await;
+    assert_eq!(ready.exits(0).stdout, "");
+
+    let outcome = wait()
+        .args([
+            "--for",
+            &target,
+            "--path",
+            "/nonexistent",
+            "--timeout",
+            "500ms",
+        ])
+        .run_beside()
+        .await;
+    outcome.exits(1).took_from_to(0.5, 3.0);
+    outcome.says(&["error: /nonexistent is not ready after", "missing"]);
+    assert!(!outcome.stderr.contains(&format!("error: {target}")));
+}
+
+#[test]
+fn a_dangling_link_is_not_there_and_a_link_to_something_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path().join("file"), &link).expect("a link");
+    let once = || {
+        wait()
+            .var("WAIT_TIMEOUT", "0")
+            .var("WAIT_PATHS", &link)
+            .run()
+    };
+    once().exits(1);
+    std::fs::write(folder.path().join("file"), "").expect("written");
+    once().exits(0);
+}
+
+#[tokio::test]
+async fn the_deadline_is_hard_whoever_is_silent() {
+    let (silent, _queue) = silent_port().await;
+    let speechless = speechless_port().await;
+    for (target, doing) in [
+        (format!("127.0.0.1:{silent}"), "connecting"),
+        (format!("mysql://127.0.0.1:{silent}"), "logging in"),
+        (
+            format!("mysql://app@127.0.0.1:{speechless}/shop"),
+            "logging in",
+        ),
+    ] {
+        let outcome = wait()
+            .var("WAIT_HOSTS", &target)
+            .var("WAIT_TIMEOUT", "1")
+            .args(["echo", "started"])
+            .run_beside()
+            .await;
+        outcome.exits(1).took_from_to(1.0, 3.0);
+        outcome.says(&["error: ", "timed_out: no answer for 1.0 s while", doing]);
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_is_hard_when_the_name_server_is_silent() {
+    let name_server = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let mut resolv_conf = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut resolv_conf, b"nameserver 127.0.0.1\n").expect("written");
+    let probe = Probe {
+        names: Names {
+            resolv_conf: resolv_conf.path().into(),
+            hosts: "/nonexistent".into(),
+            port: name_server.local_addr().expect("bound").port(),
+        },
+        mysql_query: None,
+        tls_ca: None,
+    };
+    let timing = Timing {
+        timeout: Some(Duration::from_secs(1)),
+        ..Timing::default()
+    };
+    let targets = ["db:1", "mysql://db"].map(|target| target.parse().expect("a target"));
+    let start = Instant::now();
+    assert!(!compose_wait::wait::all(targets.into(), probe, timing).await);
+    let took = start.elapsed();
+    assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
+}
+
+#[tokio::test]
+async fn one_attempt_each_is_all_that_a_timeout_of_zero_allows() {
+    let (silent, _queue) = silent_port().await;
+    let outcome = wait()
+        .var("WAIT_HOSTS", format!("127.0.0.1:{silent},127.0.0.1:1"))
+        .var("WAIT_PATHS", "/nonexistent,/")
+        .var("WAIT_TIMEOUT", "0")
+        .var("WAIT_HOST_CONNECT_TIMEOUT", "700ms")
+        .run_beside()
+        .await;
+    outcome.exits(1).took_from_to(0.7, 3.0);
+    outcome.says(&["error: 127.0.0.1:1 ", "1 attempt:"]);
+    outcome.says(&["error: /nonexistent ", "1 attempt:"]);
+    outcome.says(&["/ is ready after", "1 attempt"]);
+    outcome.says(&["error: 127.0.0.1:", "no answer for 700 ms while connecting"]);
+}
+
+#[test]
+fn the_pauses_before_and_after_are_outside_the_deadline() {
+    let outcome = wait()
+        .var("WAIT_PATHS", "/")
+        .var("WAIT_TIMEOUT", "1")
+        .var("WAIT_BEFORE", "600ms")
+        .var("WAIT_AFTER_HOSTS", "600ms")
+        .args(["echo", "started"])
+        .run();
+    outcome.exits(0).took_from_to(1.2, 4.0);
+    outcome.says(&["pausing for 600ms before the first attempt"]);
+    outcome.says(&["pausing for 600ms now that everything is ready"]);
+
+    let outcome = wait()
+        .var("WAIT_PATHS", "/nonexistent")
+        .var("WAIT_TIMEOUT", "300ms")
+        .var("WAIT_BEFORE_HOSTS", "600ms")
+        .var("WAIT_AFTER", "20")
+        .run();
+    outcome.exits(1).took_from_to(0.9, 4.0);
+}
+
+#[test]
+fn an_interval_is_the_pause_between_attempts() {
+    let outcome = wait()
+        .args([
+            "--path",
+            "/nonexistent",
+            "--interval",
+            "300ms",
+            "--timeout",
+            "1",
+        ])
+        .run();
+    outcome.exits(1).says(&["error: ", "and 4 attempts:"]);
+}
+
+#[test]
+fn no_interval_is_too_short_for_the_deadline() {
+    let outcome = wait()
+        .var("WAIT_PATHS", "/nonexistent")
+        .var("WAIT_SLEEP_INTERVAL", "0")
+        .var("WAIT_TIMEOUT", "1")
+        .run();
+    outcome.exits(1).took_from_to(1.0, 3.0);
+}
+
+#[test]
+fn numbers_that_docker_compose_wait_ignored_do_not_keep_an_image_from_starting() {
+    let outcome = wait()
+        .var("WAIT_TIMEOUT", "abc")
+        .var("WAIT_HOSTS_TIMEOUT", "3")
+        .args(["echo", "started"])
+        .run();
+    assert_eq!(outcome.exits(0).stdout, "started\n");
+    outcome.says(&["warning: WAIT_TIMEOUT: abc: ", "the default is used: 30s"]);
+    outcome.says(&["warning: WAIT_HOSTS_TIMEOUT is deprecated"]);
+}
