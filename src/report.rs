@@ -164,7 +164,7 @@ impl Reporter {
             reason = why.reason.name(),
             detail = why.detail,
             hint,
-            "{target} is not ready after {} and {}: {why} ({hint})",
+            "{target} is not ready after {} and {}: {why}; {hint}",
             seconds(elapsed),
             attempts(self.attempts),
         );

@@ -52,8 +52,11 @@ pub(super) async fn attempt(
     progress.set("logging in");
     let mut connection = match log_in(options, target.ssl_mode, probe.tls_ca.as_deref()).await {
         Ok(connection) => connection,
-        Err(Error::Server(error)) if target.user.is_none() && is_denial(&error) => return Ok(()),
-        Err(error) => return Err(why_no_login(&error)),
+        Err(error) => {
+            let why = why(&error);
+            let is_decided = target.user.is_none() && why.reason == Reason::AccessDenied;
+            return if is_decided { Ok(()) } else { Err(why) };
+        }
     };
     let result = match target.user {
         Some(_) => check(&mut connection, probe.mysql_query.as_deref(), progress).await,
@@ -111,21 +114,6 @@ async fn check(
     }
 }
 
-/// Whether a server's error means that it has decided a login, against us.
-fn is_denial(error: &ServerError) -> bool {
-    by_number(error.code) == Reason::AccessDenied
-}
-
-fn why_no_login(error: &Error) -> NotReady {
-    match error {
-        // The driver's words for it are about the client.
-        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
-            NotReady::new(Reason::TlsFailed, "the server offers no TLS")
-        }
-        error => why(error),
-    }
-}
-
 fn why(error: &Error) -> NotReady {
     match error {
         Error::Server(error) => NotReady::new(by_number(error.code), numbered(error)),
@@ -136,6 +124,15 @@ fn why(error: &Error) -> NotReady {
             }
             _ => NotReady::from_io(error),
         },
+        // The driver's words for it are about the client.
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            NotReady::new(Reason::TlsFailed, "the server offers no TLS")
+        }
+        // MySQL does that for a user that does not exist, too, so as not to tell.
+        Error::Driver(DriverError::UnknownAuthPlugin { name }) => NotReady::new(
+            Reason::AccessDenied,
+            format!("the server asks this user for {name}, which wait does not have"),
+        ),
         Error::Driver(DriverError::ConnectionClosed) => {
             NotReady::new(Reason::Closed, "the server hung up")
         }

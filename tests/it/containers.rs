@@ -1,1 +1,542 @@
+//! In containers, against real servers. The images come from `NODE_IMAGE`, `MYSQL_IMAGE`,
+//! `MARIADB_IMAGE`, `RUST_IMAGE` and `DEBIAN_IMAGE`, or else they are the public ones.
 
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::support::{silent_port, speechless_port, wait};
+
+const EXAMPLE: &str = "examples/node-mysql/compose.yaml";
+const EXAMPLE_FOR_DEVELOPMENT: &str = "examples/node-mysql/compose.dev.yaml";
+
+fn image(variable: &str, public: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| public.to_owned())
+}
+
+fn mysql_image() -> String {
+    image("MYSQL_IMAGE", "mysql:9.7")
+}
+
+fn mariadb_image() -> String {
+    image("MARIADB_IMAGE", "mariadb:10.11")
+}
+
+/// Runs `docker` in the repository, whatever comes of it.
+fn try_docker(args: &[&str], vars: &[(&str, &str)]) -> Output {
+    Command::new("docker")
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .envs(vars.iter().copied())
+        .output()
+        .expect("docker is installed")
+}
+
+fn text(output: &Output) -> String {
+    let parts = [&output.stdout, &output.stderr].map(|part| String::from_utf8_lossy(part));
+    parts.concat()
+}
+
+/// Runs `docker`, which has to succeed, and returns its standard output.
+#[track_caller]
+fn docker(args: &[&str]) -> String {
+    let output = try_docker(args, &[]);
+    assert!(
+        output.status.success(),
+        "docker {args:?}: {}",
+        text(&output)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The image that the Dockerfile at the top builds.
+fn wait_image() -> &'static str {
+    const NAME: &str = "compose-wait-under-test";
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let arg = format!("RUST_IMAGE={}", image("RUST_IMAGE", "rust:1-slim"));
+        docker(&["build", "--quiet", "--build-arg", &arg, "--tag", NAME, "."]);
+    });
+    NAME
+}
+
+/// A compose project of the example, gone when this is dropped.
+struct Project {
+    name: String,
+    files: Vec<&'static str>,
+    vars: Vec<(&'static str, String)>,
+}
+
+impl Project {
+    fn new(name: &str, files: &[&'static str], vars: &[(&'static str, &str)]) -> Self {
+        let vars = vars
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        Self {
+            name: format!("compose-wait-test-{name}-{}", std::process::id()),
+            files: files.to_vec(),
+            vars: vars.collect(),
+        }
+    }
+
+    fn try_compose(&self, args: &[&str]) -> Output {
+        let mut all = vec!["compose", "--progress=plain", "--project-name", &self.name];
+        all.extend(self.files.iter().flat_map(|file| ["--file", file]));
+        all.extend(args);
+        let vars: Vec<_> = self
+            .vars
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        try_docker(&all, &vars)
+    }
+
+    #[track_caller]
+    fn compose(&self, args: &[&str]) -> String {
+        let output = self.try_compose(args);
+        assert!(
+            output.status.success(),
+            "compose {args:?}: {}\n{}",
+            text(&output),
+            self.logs()
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn logs(&self) -> String {
+        text(&self.try_compose(&["logs", "--no-color", "app"]))
+    }
+
+    /// What the service answers, asked from inside its container.
+    fn fetch(&self, path: &str, body: Option<&str>) -> String {
+        let body = body.map_or("{}".to_owned(), |body| {
+            format!("{{method: 'POST', body: '{body}'}}")
+        });
+        let script = format!(
+            "fetch('http://localhost:3000{path}', {body}).then(r => r.text()).then(console.log)"
+        );
+        self.compose(&["exec", "-T", "app", "node", "-e", &script])
+    }
+
+    /// Tries until it holds, for a minute.
+    #[track_caller]
+    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{what}: {}",
+                self.logs()
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.try_compose(&["down", "--volumes", "--timeout=1"]);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_example_starts_when_its_database_takes_the_login() {
+    for server in [mysql_image(), mariadb_image()] {
+        let vars = [("MYSQL_IMAGE", server.as_str()), ("PORT", "0")];
+        let project = Project::new("example", &[EXAMPLE], &vars);
+        project.compose(&["up", "--build", "--detach", "--wait", "--wait-timeout=180"]);
+        let app = project.compose(&["ps", "--quiet", "app"]);
+        let state = "{{.State.Health.Status}}, {{.RestartCount}} restarts";
+        assert_eq!(
+            docker(&["inspect", "--format", state, &app]),
+            "healthy, 0 restarts"
+        );
+        assert_eq!(
+            project.fetch("/guests", Some(r#"{"name":"Ada"}"#)),
+            r#"{"name":"Ada"}"#
+        );
+        assert_eq!(project.fetch("/guests", None), r#"[{"name":"Ada"}]"#);
+        assert_eq!(project.fetch("/healthcheck", None), r#"{"status":"ok"}"#);
+        let logs = project.logs();
+        for line in [
+            "mysql://app@db:3306/guest_book is ready after",
+            "starting node",
+        ] {
+            assert!(logs.contains(line), "{logs}");
+        }
+        let password = include_str!("../../examples/node-mysql/secrets/db_password.txt");
+        assert!(!logs.contains(password.trim()), "{logs}");
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn without_its_database_the_example_exits_1_after_its_timeout_and_says_why() {
+    let project = Project::new(
+        "stopped",
+        &[EXAMPLE],
+        &[("WAIT_TIMEOUT", "3"), ("PORT", "0")],
+    );
+    project.compose(&["up", "--build", "--detach", "--no-deps", "app"]);
+    let app = project.compose(&["ps", "--all", "--quiet", "app"]);
+    assert_eq!(docker(&["wait", &app]), "1");
+    let logs = project.logs();
+    let line = "error: mysql://app@db:3306/guest_book is not ready after 3.0 s";
+    assert!(
+        logs.contains(line) && logs.contains(": unresolved: "),
+        "{logs}"
+    );
+    assert!(!logs.contains("starting"), "{logs}");
+
+    // With several targets, each of them.
+    let run = project.try_compose(&[
+        "run",
+        "--rm",
+        "--no-deps",
+        "-e",
+        "WAIT_HOSTS=localhost:1",
+        "-e",
+        "WAIT_PATHS=/none",
+        "app",
+    ]);
+    let output = text(&run);
+    assert_eq!(run.status.code(), Some(1), "{output}");
+    for (target, reason) in [
+        ("mysql://app@db:3306/guest_book", "unresolved"),
+        ("localhost:1", "refused"),
+        ("/none", "missing"),
+    ] {
+        let is_it =
+            |line: &str| line.contains(&format!("error: {target} ")) && line.contains(reason);
+        assert!(output.lines().any(is_it), "{target}: {output}");
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn in_development_the_service_restarts_when_its_source_changes() {
+    let files = [EXAMPLE, EXAMPLE_FOR_DEVELOPMENT];
+    let project = Project::new("dev", &files, &[("PORT", "0")]);
+    project.compose(&["up", "--build", "--detach"]);
+    let starts = || project.logs().matches("listening on").count();
+    project.until("the service does not start", || starts() == 1);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node-mysql/src/app.ts");
+    let file = std::fs::File::options()
+        .append(true)
+        .open(source)
+        .expect("the source");
+    file.set_modified(std::time::SystemTime::now())
+        .expect("touched");
+    project.until("the service does not restart", || starts() == 2);
+    let healthy = r#"{"status":"ok"}"#;
+    assert_eq!(project.fetch("/healthcheck", None), healthy);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_test_stage_of_the_example_runs_its_tests() {
+    let node = format!("NODE_IMAGE={}", image("NODE_IMAGE", "node:20-slim"));
+    let context = format!("compose-wait=docker-image://{}", wait_image());
+    let args = [
+        "build",
+        "--progress=plain",
+        "--no-cache-filter=test",
+        "--target=test",
+        "--build-arg",
+        &node,
+    ];
+    let output = try_docker(
+        &[
+            &args[..],
+            &["--build-context", &context, "examples/node-mysql"],
+        ]
+        .concat(),
+        &[],
+    );
+    let log = text(&output);
+    assert!(output.status.success() && log.contains("# pass 3"), "{log}");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_image_is_wait_alone_and_anybody_may_run_it() {
+    let image = wait_image();
+    let container = docker(&["create", image]);
+    let listing = Command::new("sh")
+        .args(["-c", &format!("docker export {container} | tar t")])
+        .output()
+        .expect("a shell");
+    docker(&["rm", &container]);
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    // These are made for every container, whatever its image.
+    let made = [".dockerenv", "dev/", "etc/", "proc/", "sys/"];
+    let is_from_image = |name: &&str| !made.iter().any(|made| name.starts_with(made));
+    let files: Vec<_> = listing.lines().filter(is_from_image).collect();
+    assert_eq!(files, ["wait"]);
+
+    let size = docker(&["image", "inspect", "--format", "{{.Size}}", image]);
+    println!("the image has {size} bytes");
+    assert!(
+        size.parse::<u64>().expect("a number") <= 6_000_000,
+        "{size} bytes"
+    );
+
+    let locked = [
+        "--user=12345:12345",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+    ];
+    let args = [
+        &["run", "--rm", "--network=none"],
+        &locked[..],
+        &[image, "--version"],
+    ]
+    .concat();
+    assert!(docker(&args).starts_with("wait "));
+}
+
+/// A database server in a network of its own, gone when this is dropped.
+struct Server {
+    name: String,
+    client: &'static str,
+}
+
+impl Server {
+    fn start(name: &str, image: &str, client: &'static str) -> Self {
+        let name = format!("compose-wait-test-{name}-{}", std::process::id());
+        docker(&["network", "create", &name]);
+        let server = Self { name, client };
+        let vars = [
+            "MYSQL_USER=app",
+            "MYSQL_PASSWORD=s3cret",
+            "MYSQL_DATABASE=shop",
+            "MYSQL_ROOT_PASSWORD=r00t",
+        ];
+        let mut args = vec!["run", "--rm", "--detach", "--name", &server.name];
+        args.extend(["--network", &server.name, "--network-alias", "db"]);
+        args.extend(vars.iter().flat_map(|var| ["--env", var]));
+        args.push(image);
+        docker(&args);
+        server
+    }
+
+    /// What `/wait` says, and its status, in a container beside the server.
+    fn wait(&self, args: &[&str]) -> (i32, String) {
+        let run = ["run", "--rm", "--network", &self.name, wait_image()];
+        let output = try_docker(&[&run[..], args].concat(), &[]);
+        (output.status.code().expect("a status"), text(&output))
+    }
+
+    /// `Aborted_clients` and `Aborted_connects`.
+    fn marks(&self) -> String {
+        let query =
+            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Aborted_clients', 'Aborted_connects')";
+        docker(&[
+            "exec",
+            &self.name,
+            self.client,
+            "-uroot",
+            "-pr00t",
+            "-N",
+            "-e",
+            query,
+        ])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        try_docker(&["rm", "--force", "--volumes", &self.name], &[]);
+        try_docker(&["network", "rm", &self.name], &[]);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_real_server_is_told_apart_and_left_without_a_mark() {
+    for (image, client) in [(mysql_image(), "mysql"), (mariadb_image(), "mariadb")] {
+        let server = Server::start("server", &image, client);
+        // From before it listens until it takes the login.
+        let (code, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "60"]);
+        assert_eq!(code, 0, "{log}");
+        assert!(log.contains("not ready after"), "{log}");
+
+        let before = server.marks();
+        for target in [
+            "app:s3cret@db/shop",
+            "app:s3cret@db:3306/shop?ssl-mode=DISABLED",
+        ] {
+            for _ in 0..10 {
+                let (code, log) = server.wait(&["--mysql", target, "--timeout", "0"]);
+                assert_eq!(code, 0, "{log}");
+            }
+        }
+        assert_eq!(server.marks(), before);
+
+        for (target, code, reason) in [
+            ("db", 0, "is ready after"),
+            ("app:wrong@db/shop", 1, "access_denied: error 1045"),
+            ("nobody@db", 1, "access_denied: "),
+            ("app:s3cret@db/none", 1, "unknown_database: error 1044"),
+            ("root:r00t@db/none", 1, "unknown_database: error 1049"),
+            ("app:s3cret@db:3307/shop", 1, "refused"),
+            ("app:s3cret@nowhere/shop", 1, "unresolved: no such name"),
+        ] {
+            let (status, log) = server.wait(&["--mysql", target, "--timeout", "0"]);
+            assert_eq!(status, code, "{target}: {log}");
+            assert!(
+                log.contains(reason) && !log.contains("s3cret"),
+                "{target}: {log}"
+            );
+        }
+        // Frozen: the kernel takes the connection, and nobody says anything.
+        docker(&["pause", &server.name]);
+        let (status, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "1"]);
+        docker(&["unpause", &server.name]);
+        assert_eq!(status, 1, "{log}");
+        assert!(
+            log.contains("timed_out: no answer for 1.0 s while logging in"),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_server_that_demands_tls_gets_it() {
+    let server = Server::start("tls", &mysql_image(), "mysql");
+    let (code, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "60"]);
+    assert_eq!(code, 0, "{log}");
+    let demand = "SET GLOBAL require_secure_transport = ON";
+    docker(&[
+        "exec",
+        &server.name,
+        "mysql",
+        "-uroot",
+        "-pr00t",
+        "-e",
+        demand,
+    ]);
+    for (mode, code, says) in [
+        ("PREFERRED", 0, "is ready after"),
+        ("REQUIRED", 0, "is ready after"),
+        ("DISABLED", 1, "tls_required: error 3159"),
+        (
+            "VERIFY_IDENTITY",
+            1,
+            "tls_failed: invalid peer certificate: UnknownIssuer",
+        ),
+    ] {
+        let target = format!("app:s3cret@db/shop?ssl-mode={mode}");
+        let (status, log) = server.wait(&["--mysql", &target, "--timeout", "0"]);
+        assert_eq!(status, code, "{mode}: {log}");
+        assert!(log.contains(says), "{mode}: {log}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "times to a tenth of a second, on a machine that does nothing else"]
+async fn a_deadline_of_two_seconds_ends_within_2_2() {
+    let (silent, _queue) = silent_port().await;
+    let speechless = speechless_port().await;
+    for target in [
+        format!("127.0.0.1:{silent}"),
+        format!("mysql://127.0.0.1:{silent}"),
+        format!("mysql://127.0.0.1:{speechless}"),
+    ] {
+        let outcome = wait()
+            .args(["--for", &target, "--timeout", "2"])
+            .run_beside()
+            .await;
+        outcome.exits(1).took_from_to(2.0, 2.2);
+        println!("{target}: {:?}", outcome.took);
+    }
+}
+
+/// Runs a script of Node's in a container that has no network but its own loopback and, as its
+/// name server, 127.0.0.1; `/wait` is in it.
+fn in_a_box(options: &[&str], script: &str) -> String {
+    let mut folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.push(format!("box-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let container = docker(&["create", wait_image()]);
+    let binary = folder.join("wait");
+    docker(&[
+        "cp",
+        &format!("{container}:/wait"),
+        binary.to_str().expect("UTF-8"),
+    ]);
+    docker(&["rm", &container]);
+    let resolv_conf = folder.join("resolv.conf");
+    std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").expect("written");
+
+    let mounts = [
+        format!("{}:/wait:ro", binary.display()),
+        format!("{}:/etc/resolv.conf:ro", resolv_conf.display()),
+    ];
+    let node = image("NODE_IMAGE", "node:20-slim");
+    let mut args = vec!["run", "--rm", "--network=none"];
+    args.extend(mounts.iter().flat_map(|mount| ["--volume", mount]));
+    args.extend(options);
+    args.extend([&node, "node", "-e", script]);
+    let output = docker(&args);
+    std::fs::remove_dir_all(&folder).expect("removed");
+    output
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_silent_name_server_does_not_hold_up_the_deadline() {
+    let script = r#"
+        const server = require("dgram").createSocket("udp4");
+        let questions = 0;
+        server.on("message", () => questions++);
+        server.bind(53, "127.0.0.1", () => {
+            const start = process.hrtime.bigint();
+            const args = ["--for", "db:1", "--mysql", "app@db", "--timeout", "2"];
+            const wait = require("child_process").spawn("/wait", args);
+            let log = "";
+            wait.stderr.on("data", (data) => (log += data));
+            wait.on("close", (code) => {
+                const ms = Number(process.hrtime.bigint() - start) / 1e6;
+                console.log(JSON.stringify({ code, ms, questions, log }));
+                process.exit();
+            });
+        });
+    "#;
+    let result = in_a_box(&[], script);
+    let result: serde_json::Value = serde_json::from_str(&result).expect("JSON");
+    assert_eq!(result["code"], 1, "{result}");
+    assert!(result["questions"].as_u64() > Some(0), "{result}");
+    let ms = result["ms"].as_f64().expect("a number");
+    assert!((2000.0..2200.0).contains(&ms), "{result}");
+    let log = result["log"].as_str().expect("a log");
+    let line = "timed_out: no answer for 2.0 s while looking up the name";
+    assert_eq!(
+        log.lines()
+            .filter(|l| l.contains("error") && l.contains(line))
+            .count(),
+        2,
+        "{log}"
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_connection_with_itself_is_not_ready() {
+    // With two ports to choose from, the kernel soon picks the one that is connected to.
+    let script = r#"
+        const args = ["--for", "127.0.0.1:40001", "--timeout", "1", "--interval", "2ms"];
+        const wait = require("child_process").spawnSync("/wait", args, { encoding: "utf8" });
+        console.log(wait.status, wait.stderr);
+    "#;
+    let ports = "net.ipv4.ip_local_port_range=40000 40001";
+    let result = in_a_box(&["--sysctl", ports], script);
+    assert!(
+        result.starts_with("1 ") && result.contains("refused"),
+        "{result}"
+    );
+}
