@@ -10,10 +10,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::panic::catch_unwind;
 
 /// The C entry point. The exit status is [`compose_wait::exit::Exit`]'s.
+///
+/// # Safety
+/// `argv` holds `argc` C strings, as the C runtime promises.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    // SAFETY: that is what the C runtime promises of `argc` and `argv`.
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let args: Vec<OsString> = (0..argc as usize)
+        // SAFETY: that is what was promised.
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
         .map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned())
         .collect();

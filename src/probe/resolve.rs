@@ -50,16 +50,16 @@ impl Names {
             Host::Name(name) => name,
         };
         progress.set("looking up the name");
-        let from_file = self.from_hosts_file(name);
-        let addresses = match from_file.is_empty() {
-            true => self.from_name_servers(name).await?,
-            false => from_file,
+        let known = self.in_hosts_file(name);
+        let addresses = match known.is_empty() {
+            true => self.ask_name_servers(name).await?,
+            false => known,
         };
         tracing::trace!(event = "notice", "{name} is {addresses:?}");
         Ok(addresses)
     }
 
-    fn from_hosts_file(&self, name: &str) -> Vec<IpAddr> {
+    fn in_hosts_file(&self, name: &str) -> Vec<IpAddr> {
         let mut hosts = Hosts::default();
         if let Ok(file) = File::open(&self.hosts) {
             // Of a file that cannot be read to its end, the lines before count.
@@ -80,7 +80,7 @@ impl Names {
             .collect()
     }
 
-    async fn from_name_servers(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
+    async fn ask_name_servers(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
         let (config, options) = self.configuration();
         let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(options)
