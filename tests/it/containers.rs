@@ -527,9 +527,9 @@ fn a_silent_name_server_does_not_hold_up_the_deadline() {
 #[test]
 #[ignore = "needs Docker"]
 fn a_connection_with_itself_is_not_ready() {
-    // With two ports to choose from, the kernel soon picks the one that is connected to.
+    // With two ports to choose from, the kernel picks the one that is connected to.
     let script = r#"
-        const args = ["--for", "127.0.0.1:40001", "--timeout", "1", "--interval", "2ms"];
+        const args = ["--for", "127.0.0.1:40000", "--timeout", "1", "--interval", "2ms"];
         const wait = require("child_process").spawnSync("/wait", args, { encoding: "utf8" });
         console.log(wait.status, wait.stderr);
     "#;
