@@ -303,9 +303,8 @@ impl<'a> Resolver<'a> {
         let text = String::from_utf8(self.read(file, "a readable file with the password")?)
             .map_err(|_| file.error(file.value.to_string_lossy(), "expected UTF-8 text"))?;
         // One line end, as editors and `echo` leave it, is not part of the password.
-        let password = text.strip_suffix('\n').unwrap_or(&text);
-        let password = password.strip_suffix('\r').unwrap_or(password);
-        Ok(password.to_owned())
+        let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
+        Ok(line.unwrap_or(&text).to_owned())
     }
 
     fn read(&self, file: &Given<OsString>, expected: &str) -> Result<Vec<u8>, ConfigError> {

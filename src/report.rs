@@ -189,3 +189,55 @@ fn attempts(number: u64) -> String {
         number => format!("{number} attempts"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Reason;
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn lines(&self) -> usize {
+            let log = self.0.lock().expect("not poisoned");
+            log.iter().filter(|byte| **byte == b'\n').count()
+        }
+    }
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_that_stays_is_told_every_ten_seconds() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let target = Arc::new("db:1".parse().expect("a target"));
+        let mut reporter = Reporter::new(target, Instant::now());
+        let mut lines_after = async |reason, ms| {
+            tokio::time::advance(Duration::from_millis(ms)).await;
+            reporter.not_ready(NotReady::new(reason, "as it is"));
+            log.lines()
+        };
+        assert_eq!(lines_after(Reason::Refused, 0).await, 1);
+        assert_eq!(lines_after(Reason::Refused, 9_999).await, 1);
+        assert_eq!(lines_after(Reason::Refused, 1).await, 2);
+        assert_eq!(lines_after(Reason::Refused, 9_999).await, 2);
+        assert_eq!(lines_after(Reason::Closed, 0).await, 3);
+        assert_eq!(lines_after(Reason::Closed, 9_999).await, 3);
+        assert_eq!(lines_after(Reason::Refused, 0).await, 4);
+    }
+}

@@ -354,7 +354,7 @@ fn a_mysql_target_gets_what_it_does_not_say() {
         (b"s3cret\n", "s3cret"),
         (b"s3cret\r\n", "s3cret"),
         (b"s3cret\n\n", "s3cret\n"),
-        (b" s3cret ", " s3cret "),
+        (b" s3cret \r", " s3cret \r"),
         (b"", ""),
     ] {
         let given = vars([
