@@ -53,6 +53,10 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION")]
     pub after: Option<String>,
 
+    /// auto (an init as PID 1), always or never [WAIT_INIT, default auto]
+    #[arg(long, value_name = "MODE")]
+    pub init: Option<String>,
+
     /// off, error, warn, info, debug or trace [WAIT_LOGGER_LEVEL, default info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,

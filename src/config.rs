@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::cli::Cli;
 use crate::env::{self, Variable};
+use crate::init::Mode;
 use crate::log::{self, Format};
 use crate::target::{self, MySql, Parameters, Secret, Target, TargetError};
 use tracing_subscriber::filter::LevelFilter;
@@ -192,6 +193,7 @@ pub fn resolve(
     surroundings: &Surroundings<'_>,
 ) -> Result<(Config, Vec<Notice>), ConfigError> {
     let mut resolver = Resolver::new(surroundings);
+    resolver.check_init(cli)?;
     let defaults = resolver.mysql_defaults()?;
     let config = Config {
         targets: resolver.targets(cli, &defaults)?,
@@ -277,6 +279,17 @@ impl<'a> Resolver<'a> {
 
     fn value(&mut self, variable: &Variable) -> Result<Option<String>, ConfigError> {
         Ok(self.variable(variable)?.map(|given| given.value))
+    }
+
+    /// The mode has been in force for long when settings are read, see [`crate::init`]. What was
+    /// passed over there is an error here.
+    fn check_init(&mut self, cli: &Cli) -> Result<(), ConfigError> {
+        match self.text("--init", cli.init.as_deref(), &env::INIT)? {
+            Some(given) if Mode::parse(given.value.trim()).is_none() => {
+                Err(given.error(&given.value, "expected auto, always or never"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn mysql_defaults(&mut self) -> Result<MySqlDefaults, ConfigError> {

@@ -41,6 +41,8 @@ pub const BEFORE: Variable = renamed("WAIT_BEFORE", "WAIT_BEFORE_HOSTS");
 pub const AFTER: Variable = renamed("WAIT_AFTER", "WAIT_AFTER_HOSTS");
 /// The command, where the command line has none.
 pub const COMMAND: Variable = variable("WAIT_COMMAND");
+/// Whether to be an init.
+pub const INIT: Variable = variable("WAIT_INIT");
 /// The least important lines to print.
 pub const LOG_LEVEL: Variable = variable("WAIT_LOGGER_LEVEL");
 /// Text for people or JSON for machines.
@@ -71,6 +73,7 @@ pub const ALL: &[&Variable] = &[
     &BEFORE,
     &AFTER,
     &COMMAND,
+    &INIT,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &MYSQL_USER,

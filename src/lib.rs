@@ -4,6 +4,7 @@
 //! # The way of the data
 //!
 //! ```text
+//! init: as PID 1, fork; the parent stays there, the child goes on
 //! argv ──cli──▶ Cli (every field optional) ┐
 //! environment ──env: one table of names────┴▶ config::resolve ─▶ Config + notices
 //! Config.targets ──a task each──▶ probe ─▶ wait::all ─▶ ready or not
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod env;
 pub mod exit;
+pub mod init;
 pub mod launch;
 pub mod log;
 pub mod probe;
@@ -47,6 +49,10 @@ const LONGEST_FILE: u64 = 1 << 20;
 ///
 /// To be called first of all in a process, while it has one thread.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    // Before this, the kernel drops what PID 1 has no handler for.
+    let mask = sys::block_signals();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let init = init::start(&args, &mask);
     let inherited = Inherited::take_over();
     std::panic::set_hook(Box::new(report::panicked));
     let surroundings = Surroundings {
@@ -68,6 +74,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             return Exit::Unusable;
         }
     };
+    if let Err(errno) = init {
+        report::failed(&format_args!("cannot start another process: {errno}"));
+        return Exit::CannotExecute;
+    }
     if config.scrub {
         sys::remove_from_environment(env::is_scrubbed);
     }

@@ -5,9 +5,9 @@
 #![no_main]
 #![allow(unsafe_code)] // the C entry point
 
-use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The C entry point. The exit status is [`compose_wait::exit::Exit`]'s.
 ///
@@ -15,11 +15,10 @@ use std::panic::catch_unwind;
 /// `argv` holds `argc` C strings, as the C runtime promises.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    let args: Vec<OsString> = (0..argc as usize)
+    let args = (0..argc as usize)
         // SAFETY: that is what was promised.
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
-        .map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned())
-        .collect();
+        .map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
     // A panic must not cross into C. The hook has told of it.
-    catch_unwind(|| compose_wait::run(args)).map_or(1, |exit| exit.code())
+    catch_unwind(AssertUnwindSafe(|| compose_wait::run(args))).map_or(1, |exit| exit.code())
 }

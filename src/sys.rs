@@ -1,13 +1,18 @@
-//! What the process was given by whoever started it, put aside for the wait and put back for the
-//! command. The one module with `unsafe` in it.
+//! The system calls that no library offers as safe ones, each behind a function that is: what the
+//! process was given by whoever started it, and what an init is made of. The one module with
+//! `unsafe` in it.
 #![allow(unsafe_code)]
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::libc::{self, c_int};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+};
 use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, Pid};
 
 /// What has to be put back before the command starts.
 #[derive(Debug)]
@@ -69,6 +74,219 @@ pub fn remove_from_environment(is_removed: impl Fn(&[u8]) -> bool) {
         if is_removed(name.as_bytes()) {
             // SAFETY: there is no other thread that could read the environment.
             unsafe { std::env::remove_var(name) };
+        }
+    }
+}
+
+/// Signals that a process earns by a fault of its own. They are neither blocked nor passed on.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGSEGV,
+    Signal::SIGSYS,
+];
+
+/// Signals that do not end a process by default, besides SIGKILL and SIGSTOP, which cannot be
+/// caught, and SIGPIPE, which the wait ignores.
+const HARMLESS: [Signal; 8] = [
+    Signal::SIGPIPE,
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGURG,
+    Signal::SIGWINCH,
+];
+
+/// A signal mask that has to be put back.
+#[derive(Debug)]
+pub struct Mask(SigSet);
+
+/// Blocks every signal but faults, and returns the mask from before.
+pub fn block_signals() -> Mask {
+    let mut before = SigSet::empty();
+    // It fails only for arguments that are none.
+    let _ = sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&all_but_faults()),
+        Some(&mut before),
+    );
+    Mask(before)
+}
+
+/// Puts a signal mask back; what has arrived in the meantime takes effect now.
+pub fn restore(mask: &Mask) {
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), None);
+}
+
+fn all_but_faults() -> SigSet {
+    let mut set = SigSet::all();
+    for fault in FAULTS {
+        set.remove(fault);
+    }
+    set
+}
+
+/// Makes signals end this process that would end any other but PID 1. It lasts until exec.
+pub fn end_on_signals() {
+    extern "C" fn end(signal: c_int) {
+        // SAFETY: _exit may be called in a signal handler.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let uncatchable = [Signal::SIGKILL, Signal::SIGSTOP];
+    for signal in Signal::iterator() {
+        let is_left_alone = [&FAULTS[..], &HARMLESS, &uncatchable]
+            .concat()
+            .contains(&signal);
+        if is_left_alone {
+            continue;
+        }
+        let end = SigAction::new(SigHandler::Handler(end), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing but end the process, and what was ignored stays so.
+        unsafe {
+            if let Ok(before) = sigaction(signal, &end)
+                && matches!(before.handler(), SigHandler::SigIgn)
+            {
+                let _ = sigaction(signal, &before);
+            }
+        }
+    }
+}
+
+/// Forks. To be called while there is one thread.
+///
+/// # Errors
+/// `EAGAIN` where no more processes are allowed, `ENOMEM`.
+pub fn fork() -> nix::Result<ForkResult> {
+    // SAFETY: with one thread, the child can do everything that its parent can.
+    unsafe { nix::unistd::fork() }
+}
+
+/// A signal that was sent to this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    number: c_int,
+    is_from_kernel: bool,
+}
+
+impl Received {
+    /// Waits for a signal among those that [`block_signals`] blocks.
+    #[cfg(target_os = "linux")]
+    pub fn next() -> Self {
+        let set = all_but_faults();
+        // SAFETY: siginfo_t is plain data for the kernel to fill in.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        loop {
+            // SAFETY: both pointers are to what they have to be.
+            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &mut info) };
+            if number > 0 {
+                return Self {
+                    number,
+                    is_from_kernel: info.si_code > 0,
+                };
+            }
+        }
+    }
+
+    /// Waits for a signal among those that [`block_signals`] blocks.
+    #[cfg(not(target_os = "linux"))]
+    pub fn next() -> Self {
+        let set = all_but_faults();
+        loop {
+            if let Ok(signal) = set.wait() {
+                return Self {
+                    number: signal as c_int,
+                    is_from_kernel: signal == Signal::SIGCHLD,
+                };
+            }
+        }
+    }
+
+    /// Whether it is the kernel's word that a child has changed, and not somebody's signal.
+    pub fn is_about_children(&self) -> bool {
+        self.number == libc::SIGCHLD && self.is_from_kernel
+    }
+
+    /// Passes it on.
+    pub fn pass_on(&self, to: Pid) {
+        // SAFETY: kill takes any number. A process that has ended meanwhile is not reaped yet, so
+        // that its number is nobody else's.
+        let _ = unsafe { libc::kill(to.as_raw(), self.number) };
+    }
+}
+
+/// Takes leave of a child that has ended, whichever it is. `None` if none has.
+/// Returns it with its exit status, 128 and the signal if a signal ended it.
+pub fn reap() -> Option<(Pid, i32)> {
+    let mut status = 0;
+    // nix's own waitpid loses children that a real-time signal has ended.
+    // SAFETY: the pointer is to a status.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    let code = match libc::WIFSIGNALED(status) {
+        true => 128 + libc::WTERMSIG(status),
+        false => libc::WEXITSTATUS(status),
+    };
+    (pid > 0).then(|| (Pid::from_raw(pid), code))
+}
+
+/// Ends this process at once, without anything that is done at a process's end.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: it does not return, and nothing is left to be done.
+    unsafe { libc::_exit(code) }
+}
+
+/// A standard stream that is the terminal, if this process is in its foreground.
+pub fn foreground_terminal() -> Option<RawFd> {
+    (0..=2).find(|number| {
+        // SAFETY: tcgetpgrp takes any number, and so does getpgrp, which takes none.
+        unsafe { libc::tcgetpgrp(*number) == libc::getpgrp() }
+    })
+}
+
+/// Brings this process's group to the terminal's foreground. SIGTTOU has to be blocked.
+pub fn take_foreground(terminal: RawFd) {
+    // SAFETY: tcsetpgrp takes any number.
+    let _ = unsafe { libc::tcsetpgrp(terminal, libc::getpgrp()) };
+}
+
+/// Makes orphans below this process its children, as they are PID 1's.
+pub fn become_subreaper() {
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+}
+
+/// Gives back the memory of the program's code and constants: the kernel has mapped far more of
+/// the file than is needed from here on, and maps again what is.
+pub fn give_back_code() {
+    #[cfg(all(target_os = "linux", target_pointer_width = "32"))]
+    use libc::Elf32_Phdr as Header;
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    use libc::Elf64_Phdr as Header;
+
+    #[cfg(target_os = "linux")]
+    // SAFETY: the program headers are where the kernel says that they are. The segments that are
+    // given back are not writable, so that their pages can be read from the file again.
+    unsafe {
+        let first = libc::getauxval(libc::AT_PHDR) as *const Header;
+        let number = libc::getauxval(libc::AT_PHNUM) as usize;
+        if first.is_null() {
+            return;
+        }
+        let headers = std::slice::from_raw_parts(first, number);
+        let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
+        let base = own.map_or(0, |own| first as usize - own.p_vaddr as usize);
+        let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+        for header in headers {
+            if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 {
+                let start = base + header.p_vaddr as usize;
+                let end = start + header.p_memsz as usize;
+                let start = start / page * page;
+                libc::madvise(start as *mut _, end - start, libc::MADV_DONTNEED);
+            }
         }
     }
 }

@@ -289,6 +289,7 @@ fn what_cannot_be_understood_is_an_error_that_names_the_setting_and_the_item() {
         ("WAIT_MYSQL", "app:s3,cret@db", "app:…: ", PORT),
         ("WAIT_COMMAND", "echo 's3cret", "echo …: ", quote),
         ("WAIT_SCRUB", "yes", "yes: ", "expected 1 or 0"),
+        ("WAIT_INIT", "no", "no: ", "expected auto, always or never"),
         (
             "WAIT_MYSQL_PASSWORD_FILE",
             "/none",

@@ -1,7 +1,7 @@
 //! In containers, against real servers. The images come from `NODE_IMAGE`, `MYSQL_IMAGE`,
 //! `MARIADB_IMAGE`, `RUST_IMAGE` and `DEBIAN_IMAGE`, or else they are the public ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::{silent_port, speechless_port, wait};
 const EXAMPLE: &str = "examples/node-mysql/compose.yaml";
 const EXAMPLE_FOR_DEVELOPMENT: &str = "examples/node-mysql/compose.dev.yaml";
 
-fn image(variable: &str, public: &str) -> String {
+pub fn image(variable: &str, public: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| public.to_owned())
 }
 
@@ -24,7 +24,7 @@ fn mariadb_image() -> String {
 }
 
 /// Runs `docker` in the repository, whatever comes of it.
-fn try_docker(args: &[&str], vars: &[(&str, &str)]) -> Output {
+pub fn try_docker(args: &[&str], vars: &[(&str, &str)]) -> Output {
     Command::new("docker")
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -33,14 +33,14 @@ fn try_docker(args: &[&str], vars: &[(&str, &str)]) -> Output {
         .expect("docker is installed")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     let parts = [&output.stdout, &output.stderr].map(|part| String::from_utf8_lossy(part));
     parts.concat()
 }
 
 /// Runs `docker`, which has to succeed, and returns its standard output.
 #[track_caller]
-fn docker(args: &[&str]) -> String {
+pub fn docker(args: &[&str]) -> String {
     let output = try_docker(args, &[]);
     assert!(
         output.status.success(),
@@ -51,7 +51,7 @@ fn docker(args: &[&str]) -> String {
 }
 
 /// The image that the Dockerfile at the top builds.
-fn wait_image() -> &'static str {
+pub fn wait_image() -> &'static str {
     const NAME: &str = "compose-wait-under-test";
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -59,6 +59,16 @@ fn wait_image() -> &'static str {
         docker(&["build", "--quiet", "--build-arg", &arg, "--tag", NAME, "."]);
     });
     NAME
+}
+
+/// The static binary of the image, as a file in a folder.
+pub fn static_wait(folder: &Path) -> PathBuf {
+    let binary = folder.join("wait");
+    let container = docker(&["create", wait_image()]);
+    let from = format!("{container}:/wait");
+    docker(&["cp", &from, binary.to_str().expect("UTF-8")]);
+    docker(&["rm", &container]);
+    binary
 }
 
 /// A compose project of the example, gone when this is dropped.
@@ -459,18 +469,9 @@ async fn a_deadline_of_two_seconds_ends_within_2_2() {
 /// Runs a script of Node's in a container that has no network but its own loopback and, as its
 /// name server, 127.0.0.1; `/wait` is in it.
 fn in_a_box(options: &[&str], script: &str) -> String {
-    let mut folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    folder.push(format!("box-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let container = docker(&["create", wait_image()]);
-    let binary = folder.join("wait");
-    docker(&[
-        "cp",
-        &format!("{container}:/wait"),
-        binary.to_str().expect("UTF-8"),
-    ]);
-    docker(&["rm", &container]);
-    let resolv_conf = folder.join("resolv.conf");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let binary = static_wait(folder.path());
+    let resolv_conf = folder.path().join("resolv.conf");
     std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").expect("written");
 
     let mounts = [
@@ -482,9 +483,7 @@ fn in_a_box(options: &[&str], script: &str) -> String {
     args.extend(mounts.iter().flat_map(|mount| ["--volume", mount]));
     args.extend(options);
     args.extend([&node, "node", "-e", script]);
-    let output = docker(&args);
-    std::fs::remove_dir_all(&folder).expect("removed");
-    output
+    docker(&args)
 }
 
 #[test]

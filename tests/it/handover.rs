@@ -69,10 +69,11 @@ mod given {
     }
 }
 
-/// What a process can see of what it was given, but for what is another in every run.
+/// What a process that is started by `prefix` can see of what it was given, but for what is
+/// another in every run.
 #[cfg(target_os = "linux")]
-fn seen(wait: &[&str], is_odd: bool) -> Vec<String> {
-    let run = |command: &[&str]| given::run(&[wait, command].concat(), is_odd);
+pub fn seen(prefix: &[&str], is_odd: bool) -> Vec<String> {
+    let run = |command: &[&str]| given::run(&[prefix, command].concat(), is_odd);
     let files = ["environ", "cmdline", "limits", "oom_score_adj", "status"];
     let files = files.map(|file| format!("/proc/self/{file}"));
     let contents = run(&[&["cat"], &files.each_ref().map(String::as_str)[..]].concat());

@@ -9,6 +9,8 @@ mod docs;
 mod handover;
 mod mysql;
 mod output;
+#[cfg(target_os = "linux")]
+mod pid1;
 mod settings;
 mod support;
 mod waiting;

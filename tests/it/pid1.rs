@@ -1,0 +1,556 @@
+//! `wait` as PID 1: in a PID namespace of its own, and with Node.js in containers.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::containers::{docker, image, static_wait, text, try_docker};
+use crate::handover::seen;
+use crate::support::WAIT;
+
+/// What makes the next word PID 1.
+fn unshare() -> Vec<&'static str> {
+    let mut words = vec!["unshare", "--pid", "--fork", "--mount-proc"];
+    if Path::new("/proc/self").metadata().expect("/proc").uid() != 0 {
+        words.extend(["--user", "--map-root-user"]);
+    }
+    words
+}
+
+/// A process that is PID 1, and the `unshare` above it, which ends with its status.
+struct Pid1 {
+    unshare: Child,
+    /// Its number out here.
+    pid: i32,
+}
+
+/// A program as PID 1, to be started.
+fn as_pid_1(init: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(&unshare()[1..])
+        .arg(init)
+        .args(args)
+        .env("WAIT_LOGGER_LEVEL", "error")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Starts a program as PID 1 and returns once it runs.
+#[allow(clippy::zombie_processes)] // Pid1::end waits for it
+fn start(init: &str, args: &[&str], stdout: Stdio) -> Pid1 {
+    let unshare = as_pid_1(init, args)
+        .stdout(stdout)
+        .spawn()
+        .expect("unshare");
+    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+    let program = Path::new(init).canonicalize().expect("a path");
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "no PID 1");
+        let child = std::fs::read_to_string(&children).unwrap_or_default();
+        if let Ok(pid) = child.trim().parse() {
+            // Until then it is unshare still.
+            let runs = std::fs::read_link(format!("/proc/{pid}/exe"));
+            if runs.is_ok_and(|exe| exe == program) {
+                return Pid1 { unshare, pid };
+            }
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+impl Pid1 {
+    fn kill(&self, signal: i32) {
+        // SAFETY: it is a number of ours, since its parent has not been waited for.
+        #[allow(unsafe_code)]
+        let result = unsafe { nix::libc::kill(self.pid, signal) };
+        assert_eq!(result, 0);
+    }
+
+    /// Its status, as a shell would have it, and how long that took from now.
+    fn end(mut self) -> (i32, Duration) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let start = Instant::now();
+        let status = self.unshare.wait().expect("an end");
+        let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        (code.expect("a status"), start.elapsed())
+    }
+
+    /// What `/proc/PID/status` says of a field, in the kernel's units.
+    fn status(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("alive");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect(field)
+    }
+}
+
+/// Runs `wait` as PID 1 to its end and returns its status.
+fn run(args: &[&str]) -> i32 {
+    let status = as_pid_1(WAIT, args).status().expect("unshare");
+    status.code().unwrap_or_else(|| panic!("{status}"))
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn every_status_comes_through() {
+    for code in 0..=255 {
+        assert_eq!(run(&["sh", "-c", &format!("exit {code}")]), code);
+    }
+    for (signal, number) in [
+        ("HUP", 1),
+        ("KILL", 9),
+        ("SEGV", 11),
+        ("TERM", 15),
+        ("40", 40),
+    ] {
+        let script = format!("kill -{signal} $$; sleep 9");
+        assert_eq!(run(&["sh", "-c", &script]), 128 + number);
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn a_command_that_cannot_be_started_is_127_or_126_as_pid_1_too() {
+    for (command, code) in [("no-such-program", 127), ("/etc/passwd", 126)] {
+        let output = as_pid_1(WAIT, &[command]).output().expect("unshare");
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(text(&output).lines().count(), 1, "{}", text(&output));
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn a_signal_ends_the_wait_at_once() {
+    for mode in ["--init=auto", "--init=never"] {
+        for (signal, code) in [(15, 143), (2, 130), (1, 129)] {
+            let wait = start(WAIT, &[mode, "--path=/nonexistent"], Stdio::inherit());
+            std::thread::sleep(Duration::from_millis(300));
+            wait.kill(signal);
+            let (status, took) = wait.end();
+            assert_eq!(status, code, "{mode}");
+            assert!(took < Duration::from_millis(500), "{took:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn no_signal_is_lost_at_any_moment_of_the_start() {
+    let mut longest = Duration::ZERO;
+    for i in 0..300_u64 {
+        // Some are still waiting by then, some are starting the command, some have started it.
+        let until = format!("--before={}ms", i % 3 * 20);
+        let wait = start(WAIT, &[&until, "sleep", "9"], Stdio::inherit());
+        // From 10 to 60 ms, in an order without a pattern.
+        std::thread::sleep(Duration::from_micros(10_000 + i * 7919 % 50_000));
+        wait.kill(15);
+        let (status, took) = wait.end();
+        assert_eq!(status, 143, "start {i}");
+        longest = longest.max(took);
+    }
+    println!("the longest of 300 took {longest:?}");
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
+}
+
+/// Prints the number of every signal that it gets, one a line.
+const LISTENER: &str = r#"
+    use POSIX;
+    $| = 1;
+    for my $n (1..64) {
+        next if grep { $n == $_ } 4, 5, 6, 7, 8, 9, 11, 19, 31, 32, 33;
+        my $action = POSIX::SigAction->new(sub { print "$n\n" });
+        $action->safe(1); # not in the middle of another print
+        POSIX::sigaction($n, $action) or die "$n: $!";
+    }
+    print "listening\n";
+    my $end = time + 60;
+    select(undef, undef, undef, 1) while time < $end;
+"#;
+
+#[test]
+#[ignore = "needs a PID namespace and perl"]
+fn every_signal_that_can_be_passed_on_arrives_once() {
+    let mut wait = start(WAIT, &["perl", "-e", LISTENER], Stdio::piped());
+    let stdout = wait.unshare.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let mut heard = || lines.next().expect("a line").expect("UTF-8");
+    assert_eq!(heard(), "listening");
+    let faults_and_the_like = [4, 5, 6, 7, 8, 9, 11, 19, 31, 32, 33];
+    let signals = (1..=64).filter(|signal| !faults_and_the_like.contains(signal));
+    for signal in signals.cycle().take(1000) {
+        wait.kill(signal);
+        assert_eq!(heard(), signal.to_string());
+    }
+    wait.kill(9);
+    // Had one come twice, it would be here.
+    assert_eq!(lines.count(), 0);
+    wait.end();
+}
+
+/// Leaves 500 orphans that end at the same moment, and ends with 42: at that moment too with the
+/// argument `together`, else when PID 1 has none of them left, or with 1 after some seconds.
+const PARENT: &str = r#"
+    pipe(my $wait, my $end) or die;
+    for my $n (1..500) {
+        my $child = fork // die "fork: $!";
+        waitpid($child, 0), next if $child;
+        POSIX::_exit(0) if fork;             # what it forked is an orphan now
+        close $end; sysread $wait, my $x, 1; # until the other end is closed
+        POSIX::_exit(0);
+    }
+    close $end;
+    exit 42 if $ARGV[0] eq "together";
+    for (1..300) {
+        my $orphans = 0;
+        for my $file (glob "/proc/[0-9]*/stat") {
+            open my $stat, "<", $file or next;
+            my ($parent) = <$stat> =~ /\) \S+ (\d+) /;
+            $orphans++ if $parent == ($ARGV[1] // 1);
+        }
+        exit 42 if $orphans == $ARGV[2];
+        select undef, undef, undef, 0.01;
+    }
+    exit 1;
+"#;
+
+#[test]
+#[ignore = "needs a PID namespace and perl"]
+fn five_hundred_orphans_are_reaped() {
+    let code = |mode: &str, when: &str, left: &str| {
+        let args = ["perl", "-MPOSIX", "-e", PARENT, when, "1", left];
+        start(WAIT, &[&[mode], &args[..]].concat(), Stdio::inherit())
+            .end()
+            .0
+    };
+    for i in 0..100 {
+        // The only child that PID 1 has at the end is the command itself.
+        let when = if i % 2 == 0 { "together" } else { "later" };
+        assert_eq!(code("--init=auto", when, "1"), 42, "run {i}");
+    }
+    // The same check where nobody reaps: as PID 1, perl has its orphans until it ends.
+    assert_eq!(code("--init=never", "later", "0"), 1);
+}
+
+#[test]
+#[ignore = "needs perl"]
+fn outside_pid_1_always_makes_it_the_parent_of_orphans() {
+    let script = format!(
+        "exec perl -MPOSIX -e '{}' later $PPID 1",
+        PARENT.replace('\'', "'\\''")
+    );
+    let status = Command::new(WAIT)
+        .args(["--init=always", "--log-level=error", "sh", "-c", &script])
+        .status()
+        .expect("wait starts");
+    assert_eq!(status.code(), Some(42));
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn the_command_is_given_what_pid_1_was_given() {
+    for is_odd in [false, true] {
+        let without = seen(&unshare(), is_odd);
+        let with = seen(&[&unshare()[..], &[WAIT, "--"]].concat(), is_odd);
+        // All but that it is not PID 1 itself.
+        let parent = |line: &String| line.starts_with("PPid:");
+        assert_eq!(
+            without.iter().find(|line| parent(line)).expect("a line"),
+            "PPid:\t0"
+        );
+        let without: Vec<_> = without
+            .iter()
+            .map(|line| line.replace("PPid:\t0", "PPid:\t1"))
+            .collect();
+        assert_eq!(with, without);
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn a_stopped_child_is_not_an_ended_one() {
+    let script = "(sleep 0.3; kill -CONT $$) & kill -STOP $$; exit 5";
+    assert_eq!(run(&["sh", "-c", script]), 5);
+}
+
+#[test]
+#[ignore = "needs a PID namespace, Docker for the static binary, and tini"]
+fn the_init_is_no_larger_than_tini_and_sleeps() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let wait = static_wait(folder.path());
+    let which = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut files = std::env::split_paths(&path).map(|folder| folder.join(program));
+        files
+            .find(|file| file.exists())
+            .map(|file| file.canonicalize().expect("a path"))
+    };
+    let tini = which("tini").expect("tini is installed");
+    let inits = [
+        Some(wait),
+        Some(tini),
+        which("catatonit"),
+        which("dumb-init"),
+    ];
+    let mut sizes = Vec::new();
+    for init in inits.into_iter().flatten() {
+        let process = start(
+            init.to_str().expect("UTF-8"),
+            &["--", "sleep", "11"],
+            Stdio::inherit(),
+        );
+        std::thread::sleep(Duration::from_millis(500));
+        let (size, anonymous) = (process.status("VmRSS"), process.status("RssAnon"));
+        println!("{}: {size} kB, {anonymous} of it anonymous", init.display());
+        if sizes.is_empty() {
+            let wake_ups = || {
+                let voluntary = process.status("voluntary_ctxt_switches");
+                voluntary + process.status("nonvoluntary_ctxt_switches")
+            };
+            let before = wake_ups();
+            std::thread::sleep(Duration::from_secs(10));
+            assert_eq!(wake_ups(), before);
+        }
+        sizes.push(size);
+        process.kill(15);
+        process.end();
+    }
+    assert!(sizes[0] <= sizes[1], "{sizes:?}");
+}
+
+/// Node.js in a container, under `/wait` from this repository's image; gone when this is dropped.
+struct Node {
+    container: String,
+    _folder: tempfile::TempDir,
+}
+
+/// A service that does nothing about signals, and one that does.
+const CARELESS: &str =
+    "require('http').createServer().listen(3000, () => console.log('listening'))";
+const CAREFUL: &str = "require('http').createServer().listen(3000, () => console.log('listening')); \
+    process.on('SIGTERM', () => { console.log('handled'); process.exit(33); })";
+
+impl Node {
+    fn start(options: &[&str], args: &[&str]) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let volume = format!("{}:/wait:ro", static_wait(folder.path()).display());
+        let node = image("NODE_IMAGE", "node:20-slim");
+        let run = [
+            "run",
+            "--detach",
+            "--network=none",
+            "--entrypoint=/wait",
+            "--volume",
+            &volume,
+        ];
+        let container = docker(&[&run[..], options, &[&node], args].concat());
+        Self {
+            container,
+            _folder: folder,
+        }
+    }
+
+    fn log(&self) -> String {
+        text(&try_docker(&["logs", &self.container], &[]))
+    }
+
+    /// Waits until a line is in the log.
+    fn says(self, line: &str) -> Self {
+        let start = Instant::now();
+        while !self.log().contains(line) {
+            assert!(start.elapsed() < Duration::from_secs(20), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self
+    }
+
+    /// Does something to the container that ends it; returns its status and how long it took.
+    fn ends_by(&self, args: &[&str]) -> (i32, Duration) {
+        let start = Instant::now();
+        docker(&[args, &[&self.container]].concat());
+        let code = docker(&["wait", &self.container]);
+        (code.parse().expect("a status"), start.elapsed())
+    }
+
+    /// The processes inside: number, parent, program.
+    fn processes(&self) -> String {
+        let script = "for s in /proc/[0-9]*/stat; do read pid name state parent rest <$s && \
+            [ $pid != $$ ] && echo $pid $parent $name; done; true";
+        docker(&["exec", &self.container, "sh", "-c", script])
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        try_docker(&["rm", "--force", &self.container], &[]);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_container_that_waits_is_gone_at_once() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let node = Node::start(&[], &["--path=/nonexistent", "node"]).says("is not ready");
+        let (status, took) = node.ends_by(&["kill", "--signal", signal]);
+        println!("{signal} while waiting: {took:?}");
+        assert_eq!(status, code);
+        assert!(took < Duration::from_millis(500), "{took:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn docker_stop_ends_node_at_once_with_a_handler_and_without() {
+    for options in [&[][..], &["--init"]] {
+        for (script, code) in [(CARELESS, 143), (CAREFUL, 33)] {
+            let node = Node::start(options, &["node", "-e", script]).says("listening");
+            let (status, took) = node.ends_by(&["stop"]);
+            println!("docker stop {options:?}: {status} after {took:?}");
+            assert_eq!(status, code);
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            assert_eq!(node.log().contains("handled"), code == 33);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn compose_stop_ends_node_at_once_with_and_without_an_init_of_dockers() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let wait = static_wait(folder.path());
+    let service = |name: &str, script: &str, init: bool| {
+        let node = image("NODE_IMAGE", "node:20-slim");
+        let script = serde_json::to_string(script).expect("JSON");
+        let wait = wait.display();
+        format!(
+            "  {name}:\n    image: {node}\n    network_mode: none\n    init: {init}\n    \
+             volumes: ['{wait}:/wait:ro']\n    entrypoint: [/wait]\n    \
+             command: [node, -e, {script}]\n"
+        )
+    };
+    let file = folder.path().join("compose.yaml");
+    let mut yaml = std::fs::File::create(&file).expect("a file");
+    let name = format!("compose-wait-test-stop-{}", std::process::id());
+    writeln!(yaml, "name: {name}\nservices:").expect("written");
+    let services = [
+        ("careless", CARELESS, false, "143"),
+        ("careful", CAREFUL, false, "33"),
+        ("careless-init", CARELESS, true, "143"),
+        ("careful-init", CAREFUL, true, "33"),
+    ];
+    for (name, script, init, _) in services {
+        yaml.write_all(service(name, script, init).as_bytes())
+            .expect("written");
+    }
+    let file = file.to_str().expect("UTF-8");
+    let compose = |args: &[&str]| try_docker(&[&["compose", "--file", file], args].concat(), &[]);
+    struct Down<F: Fn()>(F);
+    impl<F: Fn()> Drop for Down<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    let _down = Down(|| drop(compose(&["down", "--timeout=1"])));
+    assert!(compose(&["up", "--detach"]).status.success());
+    for (name, _, _, code) in services {
+        let begun = Instant::now();
+        while !text(&compose(&["logs", name])).contains("listening") {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{name} does not start"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let container = String::from_utf8(compose(&["ps", "--quiet", name]).stdout).expect("UTF-8");
+        let begun = Instant::now();
+        assert!(compose(&["stop", name]).status.success());
+        let took = begun.elapsed();
+        println!("compose stop {name}: {took:?}");
+        assert!(took < Duration::from_secs(1), "{name}: {took:?}");
+        let status = [
+            "inspect",
+            "--format",
+            "{{.State.ExitCode}}",
+            container.trim(),
+        ];
+        assert_eq!(docker(&status), code, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn node_is_the_only_child_of_pid_1() {
+    let node = Node::start(&[], &["node", "-e", CARELESS]).says("listening");
+    let processes = node.processes();
+    let lines: Vec<_> = processes.lines().collect();
+    assert!(
+        matches!(lines[..], ["1 0 (wait)", child] if child.ends_with(" 1 (node)")),
+        "{processes}"
+    );
+    let node = Node::start(&[], &["--init=never", "node", "-e", CARELESS]).says("listening");
+    assert_eq!(node.processes(), "1 0 (node)");
+    // With an init of Docker's, that is the parent.
+    let node = Node::start(&["--init"], &["node", "-e", CARELESS]).says("listening");
+    let processes = node.processes();
+    assert!(
+        processes.ends_with(" 1 (node)") && !processes.contains("(wait)"),
+        "{processes}"
+    );
+}
+
+#[test]
+#[ignore = "needs Docker, and script for a terminal"]
+fn a_shell_in_a_terminal_has_job_control() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
+    let docker_run = format!(
+        "docker run --rm --interactive --tty --network=none --entrypoint=/wait \
+         --volume {}:/wait:ro {debian} bash --norc",
+        static_wait(folder.path()).display()
+    );
+    let mut terminal = Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--flush",
+            "--command",
+            &docker_run,
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script");
+    let mut keyboard = terminal.stdin.take().expect("a pipe");
+    let keys: [&[u8]; 8] = [
+        b"PS1=; echo be''gin\n",
+        b"sleep 50\n",
+        b"\x03", // Ctrl-C
+        b"echo status $?\n",
+        b"sleep 60\n",
+        b"\x1a", // Ctrl-Z
+        b"jobs\nkill %1\n",
+        b"exit 9\n",
+    ];
+    let begun = Instant::now();
+    for keys in keys {
+        std::thread::sleep(Duration::from_millis(1200));
+        keyboard.write_all(keys).expect("typed");
+    }
+    let output = terminal.wait_with_output().expect("an end");
+    let screen = String::from_utf8_lossy(&output.stdout);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{screen}");
+    assert_eq!(output.status.code(), Some(9), "{screen}");
+    for part in ["begin", "status 130", "Stopped", "sleep 60"] {
+        assert!(screen.contains(part), "{part} is not in {screen}");
+    }
+    assert!(
+        !screen.contains("no job control") && !screen.contains("cannot set terminal"),
+        "{screen}"
+    );
+}
