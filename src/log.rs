@@ -1,8 +1,11 @@
 //! The log: `tracing` to standard error, as text for people or JSON for machines.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -45,7 +48,7 @@ pub fn init(settings: Settings) {
     // Our own events alone: those of the libraries have neither our form nor our promise that no
     // password is in them.
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), settings.level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| StandardError);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Text => layer.event_format(Line).boxed(),
         Format::Json => layer
@@ -60,6 +63,44 @@ pub fn init(settings: Settings) {
     let _ = tracing_subscriber::registry()
         .with(layer.with_filter(ours))
         .try_init();
+}
+
+/// How long standard error may take to be written to, in milliseconds, before a line is dropped.
+const PATIENCE: u8 = 100;
+
+/// What a pipe takes at once when it says that it takes anything, in bytes.
+const AT_ONCE: usize = 4096;
+
+/// Standard error, where nothing that goes wrong stops the wait: a full disk loses lines, and so
+/// does a pipe that nobody reads, which would hold up its writer for ever.
+struct StandardError;
+
+impl io::Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // One that did not move is not waited for again until it does.
+        static IS_STUCK: AtomicBool = AtomicBool::new(false);
+        let patience = match IS_STUCK.load(Ordering::Relaxed) {
+            true => 0,
+            false => PATIENCE,
+        };
+        let mut stderr = io::stderr().lock();
+        let is_stuck = {
+            let mut question = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut question, patience) == Ok(0)
+        };
+        IS_STUCK.store(is_stuck, Ordering::Relaxed);
+        let written = match is_stuck {
+            true => bytes.len(),
+            false => stderr
+                .write(&bytes[..bytes.len().min(AT_ONCE)])
+                .unwrap_or(bytes.len()),
+        };
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An event as `wait: [level: ]message`; the other fields are for machines.
@@ -96,7 +137,7 @@ struct Message(String);
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}"); // a String takes everything
+            let _ = fmt::Write::write_fmt(&mut self.0, format_args!("{value:?}")); // it takes all
         }
     }
 }

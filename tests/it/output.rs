@@ -1,11 +1,13 @@
 //! What is printed, and what never is.
 
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::mysql::ACCOUNT;
 use crate::mysql_server;
-use crate::support::{Outcome, open_port, wait};
+use crate::support::{Outcome, WAIT, open_port, wait};
 
 fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -150,4 +152,43 @@ fn what_cannot_be_parsed_does_not_show_its_password() {
         let outcome = wait().var(name, value).run();
         assert!(!outcome.exits(2).stderr.contains("s3cret"), "{outcome:?}");
     }
+}
+
+/// Runs `wait` to its end with this standard error, and a lot to say.
+fn run_with_stderr(stderr: impl Into<Stdio>) -> (Option<i32>, Duration) {
+    let start = Instant::now();
+    let status = Command::new(WAIT)
+        .args([
+            "--path",
+            "/nonexistent",
+            "--timeout",
+            "1",
+            "--log-level",
+            "debug",
+        ])
+        .stderr(stderr)
+        .status()
+        .expect("wait starts");
+    (status.code(), start.elapsed())
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_the_deadline() {
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    let full = writer.try_clone().expect("a descriptor");
+    std::thread::spawn(move || while writer.write(&[0; 4096]).is_ok() {});
+    std::thread::sleep(Duration::from_millis(200)); // it is full, and its writer stuck
+    let (code, took) = run_with_stderr(full);
+    assert_eq!(code, Some(1));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_on_a_full_disk_is_lost_and_nothing_else() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("a device");
+    assert_eq!(run_with_stderr(full).0, Some(1));
 }
