@@ -123,9 +123,9 @@ fn supervise(child: Pid) -> i32 {
         let received = Received::next();
         if !received.is_about_children() {
             received.pass_on(child);
-            continue;
         }
-        // One word may be about many children. Those that were stopped have not ended.
+        // One word may be about many children, and the kernel's may have been merged into
+        // somebody's SIGCHLD; so it is looked every time. Those that were stopped have not ended.
         let mut status = None;
         while let Some((pid, code)) = sys::reap() {
             if pid == child {

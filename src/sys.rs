@@ -138,13 +138,8 @@ pub fn end_on_signals() {
         unsafe { libc::_exit(128 + signal) }
     }
     let uncatchable = [Signal::SIGKILL, Signal::SIGSTOP];
-    for signal in Signal::iterator() {
-        let is_left_alone = [&FAULTS[..], &HARMLESS, &uncatchable]
-            .concat()
-            .contains(&signal);
-        if is_left_alone {
-            continue;
-        }
+    let left_alone = [&FAULTS[..], &HARMLESS, &uncatchable].concat();
+    for signal in Signal::iterator().filter(|signal| !left_alone.contains(signal)) {
         let end = SigAction::new(SigHandler::Handler(end), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does nothing but end the process, and what was ignored stays so.
         unsafe {
