@@ -29,8 +29,8 @@ pub struct Config {
     pub timing: Timing,
     /// The statement that must return a row, on every MySQL target.
     pub mysql_query: Option<String>,
-    /// Certificates to trust besides the built-in ones, PEM.
-    pub tls_ca: Option<Vec<u8>>,
+    /// Certificates of authorities to trust besides the built-in ones.
+    pub tls_authorities: Vec<CertificateDer<'static>>,
     /// What to become when all is ready.
     pub command: Option<Command>,
     /// Whether the `WAIT_MYSQL` variables are taken out of the command's environment.
@@ -199,7 +199,7 @@ pub fn resolve(
         targets: resolver.targets(cli, &defaults)?,
         timing: resolver.timing(cli)?,
         mysql_query: defaults.query,
-        tls_ca: resolver.tls_ca()?,
+        tls_authorities: resolver.tls_authorities()?,
         command: resolver.command(cli)?,
         scrub: resolver.scrub()?,
     };
@@ -327,17 +327,19 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn tls_ca(&mut self) -> Result<Option<Vec<u8>>, ConfigError> {
+    fn tls_authorities(&mut self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let Some(file) = self.raw(&env::TLS_CA_FILE) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let pem = self.read(&file, "a readable file with certificates")?;
-        let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
-        if certificates.peek().is_none() || !certificates.all(|certificate| certificate.is_ok()) {
-            let expected = "expected certificates in PEM format";
-            return Err(file.error(file.value.to_string_lossy(), expected));
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+            _ => {
+                let expected = "expected certificates in PEM format";
+                Err(file.error(file.value.to_string_lossy(), expected))
+            }
         }
-        Ok(Some(pem))
     }
 
     fn targets(&mut self, cli: &Cli, defaults: &MySqlDefaults) -> Result<Vec<Target>, ConfigError> {
@@ -599,11 +601,13 @@ impl List {
 /// Each target once, and no bare TCP target where a MySQL target is at the same place: the login
 /// says more, and a connection without one counts as an error on the server.
 fn without_repetitions(targets: Vec<Target>) -> Vec<Target> {
-    let is_implied = |target: &Target, others: &[Target]| match target {
+    let is_implied = |target: &Target, others: &[Target]| {
+        match target {
         Target::Tcp(endpoint) => others
             .iter()
-            .any(|other| matches!(other, Target::MySql(mysql) if mysql.endpoint == *endpoint)),
+            .any(|other| matches!(other, Target::MySql(mysql) if mysql.socket.is_none() && mysql.endpoint == *endpoint)),
         _ => false,
+    }
     };
     let mut kept: Vec<Target> = Vec::new();
     for target in &targets {

@@ -39,6 +39,7 @@ use config::{Config, ConfigError, Surroundings};
 use exit::Exit;
 use probe::Probe;
 use probe::resolve::Names;
+use probe::tls::Trust;
 use sys::Inherited;
 
 /// The longest file with a password or certificates that is read, in bytes.
@@ -135,7 +136,7 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
         let probe = Probe {
             names: Names::default(),
             mysql_query: config.mysql_query,
-            tls_ca: config.tls_ca,
+            trust: Trust::new(config.tls_authorities),
         };
         let ready = wait::all(config.targets, probe, timing).await;
         if ready && !timing.after.is_zero() {

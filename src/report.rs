@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Command, Config, ConfigError, Notice};
-use crate::probe::NotReady;
+use crate::probe::{NotReady, Reason};
 use crate::target::Target;
 
 /// How long a target that is not ready, for the same reason as before, goes without a line.
@@ -77,6 +77,9 @@ pub struct Reporter {
     attempts: u64,
     last: Option<NotReady>,
     told: Option<Instant>,
+    /// Reasons that have been told as errors.
+    alarmed: Vec<Reason>,
+    warned: bool,
 }
 
 impl Reporter {
@@ -88,6 +91,15 @@ impl Reporter {
             attempts: 0,
             last: None,
             told: None,
+            alarmed: Vec::new(),
+            warned: false,
+        }
+    }
+
+    /// Something the user should know, once a target.
+    pub fn warn(&mut self, warning: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            warn!(event = "notice", "{}: {warning}", self.target);
         }
     }
 
@@ -107,15 +119,26 @@ impl Reporter {
         }
     }
 
-    /// An attempt has failed: a line if the reason is a new one, or has been the same for long.
+    /// An attempt has failed: a line if the reason is a new one, or has been the same for long. The
+    /// first time that waiting will hardly help, it is an error: the wait goes on all the same,
+    /// since users and schemas are often made late.
     pub fn not_ready(&mut self, why: NotReady) {
         self.attempts += 1;
+        self.state(why);
+    }
+
+    /// An attempt that is not over is stuck.
+    pub fn pending(&mut self, why: NotReady) {
+        self.state(why);
+    }
+
+    fn state(&mut self, why: NotReady) {
         let is_new = self.last.as_ref().map(|last| last.reason) != Some(why.reason);
         let is_long_ago = self.told.is_some_and(|told| told.elapsed() >= SILENCE);
         let (target, elapsed) = (&self.target, self.start.elapsed());
         // The level of an event is fixed where it stands, hence the macro.
         macro_rules! not_ready {
-            ($level:ident) => {
+            ($level:ident, $hint:expr) => {
                 $level!(
                     event = "not_ready",
                     target = %target,
@@ -123,16 +146,21 @@ impl Reporter {
                     attempts = self.attempts,
                     reason = why.reason.name(),
                     detail = why.detail,
-                    "{target} is not ready after {}: {why}",
+                    "{target} is not ready after {}: {why}{}",
                     seconds(elapsed),
+                    $hint,
                 )
             };
         }
-        if is_new || is_long_ago {
+        if why.reason.is_rarely_healed() && !self.alarmed.contains(&why.reason) {
             self.told = Some(Instant::now());
-            not_ready!(info);
+            self.alarmed.push(why.reason);
+            not_ready!(error, format_args!("; {}", why.hint));
+        } else if is_new || is_long_ago {
+            self.told = Some(Instant::now());
+            not_ready!(info, "");
         } else {
-            not_ready!(debug);
+            not_ready!(debug, "");
         }
         self.last = Some(why);
     }
@@ -155,7 +183,7 @@ impl Reporter {
     /// The time is up, and the target is not ready.
     pub fn timed_out(&self) {
         let Some(why) = &self.last else { return };
-        let (target, elapsed, hint) = (&self.target, self.start.elapsed(), why.reason.hint());
+        let (target, elapsed, hint) = (&self.target, self.start.elapsed(), why.hint);
         error!(
             event = "timed_out",
             target = %target,
@@ -193,7 +221,6 @@ fn attempts(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Reason;
     use std::io::{self, Write};
     use std::sync::Mutex;
 

@@ -45,8 +45,10 @@ pub enum Host {
 /// A MySQL or MariaDB server and how to log in to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MySql {
-    /// Where the server is.
+    /// Where the server is, unless it is at a socket.
     pub endpoint: Endpoint,
+    /// The server's unix socket, in the place of a port.
+    pub socket: Option<PathBuf>,
     /// Without a user no login has to succeed: it is enough that the server decides one.
     pub user: Option<String>,
     /// `None` is not said, which differs from an empty one.
@@ -62,7 +64,7 @@ pub struct MySql {
 pub enum SslMode {
     /// Never TLS.
     Disabled,
-    /// TLS where the server asks for it, the certificate not verified.
+    /// TLS where the server offers it, the certificate not verified.
     #[default]
     Preferred,
     /// Always TLS, the certificate not verified.
@@ -108,8 +110,10 @@ pub enum TargetError {
     Encoding,
     #[error("expected one database name behind the host")]
     Database,
-    #[error("unknown parameter '{0}': expected ssl-mode")]
+    #[error("unknown parameter '{0}': expected ssl-mode or socket")]
     Parameter(String),
+    #[error("expected socket=/PATH")]
+    Socket,
     #[error("expected ssl-mode=DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")]
     SslMode,
 }
@@ -257,12 +261,16 @@ impl MySql {
         if url.path().matches('/').count() > 1 || url.fragment().is_some() {
             return Err(TargetError::Database);
         }
-        let mut ssl_mode = SslMode::default();
+        let (mut ssl_mode, mut socket) = (SslMode::default(), None);
         for (name, value) in url.query_pairs() {
-            if name == "ssl-mode" {
-                ssl_mode = value.parse()?;
-            } else if parameters == Parameters::Ours {
-                return Err(TargetError::Parameter(name.into_owned()));
+            match name.as_ref() {
+                "ssl-mode" => ssl_mode = value.parse()?,
+                "socket" if value.starts_with('/') => socket = Some(value.as_ref().into()),
+                "socket" if parameters == Parameters::Ours => return Err(TargetError::Socket),
+                _ if parameters == Parameters::Ours => {
+                    return Err(TargetError::Parameter(name.into_owned()));
+                }
+                _ => {}
             }
         }
         Ok(Self {
@@ -270,6 +278,7 @@ impl MySql {
                 host: decode(host)?.parse()?,
                 port,
             },
+            socket,
             user: non_empty(decode(url.username())?),
             password,
             database: non_empty(database),
@@ -288,8 +297,14 @@ impl fmt::Display for MySql {
         if let Some(database) = &self.database {
             write!(f, "/{}", utf8_percent_encode(database, RESERVED))?;
         }
+        let mut separator = '?';
+        if let Some(socket) = &self.socket {
+            let socket = utf8_percent_encode(socket.to_str().unwrap_or_default(), IN_QUERY);
+            write!(f, "{separator}socket={socket}")?;
+            separator = '&';
+        }
         if self.ssl_mode != SslMode::default() {
-            write!(f, "?ssl-mode={}", self.ssl_mode.name())?;
+            write!(f, "{separator}ssl-mode={}", self.ssl_mode.name())?;
         }
         Ok(())
     }
@@ -402,6 +417,9 @@ const RESERVED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// What has to be percent-encoded in a parameter that is printed.
+const IN_QUERY: &AsciiSet = &RESERVED.remove(b'/').add(b'&').add(b'+').add(b'=');
+
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://")
 }
@@ -473,6 +491,10 @@ mod tests {
                 "mysql://a%40b:x@db/a%2Fb?ssl-mode=required",
                 "mysql://a%40b@db:3306/a%2Fb?ssl-mode=REQUIRED",
             ),
+            (
+                "mysql://app@localhost?ssl-mode=DISABLED&socket=/run/my%26sql.sock",
+                "mysql://app@localhost:3306?socket=/run/my%26sql.sock&ssl-mode=DISABLED",
+            ),
         ] {
             let target = parse(written).unwrap_or_else(|error| panic!("{written}: {error}"));
             assert_eq!(target.to_string(), printed, "{written}");
@@ -513,6 +535,7 @@ mod tests {
             ("mysql://db/a#b", E::Database),
             ("mysql://db?ssl-mode=maybe", E::SslMode),
             ("mysql://db?sslmode=x", E::Parameter("sslmode".to_owned())),
+            ("mysql://db?socket=run/mysqld.sock", E::Socket),
         ] {
             assert_eq!(parse(text), Err(expected), "{text}");
         }
@@ -536,10 +559,11 @@ mod tests {
     }
 
     #[test]
-    fn an_applications_parameters_are_passed_over_and_ours_is_not() {
-        let url = "mysql://app@db/shop?connection_limit=5&ssl-mode=VERIFY_CA";
+    fn an_applications_parameters_are_passed_over_and_ours_are_not() {
+        let url = "mysql://app@db/shop?connection_limit=5&ssl-mode=VERIFY_CA&socket=no-path";
         let target = MySql::parse(url, Parameters::Applications).expect("target");
         assert_eq!(target.ssl_mode, SslMode::VerifyCa);
+        assert_eq!(target.socket, None);
     }
 
     #[test]

@@ -17,7 +17,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// An attempt that the deadline ends sooner than this has not shown that nobody answers.
+/// An attempt that has taken this long shows that nobody answers, and one that the deadline ends
+/// sooner does not.
 const TELLING: Duration = Duration::from_secs(1);
 
 /// Waits until all targets are ready or the deadline has passed, and reports as it goes.
@@ -49,7 +50,7 @@ async fn one(target: Target, probe: Arc<Probe>, timing: Timing, start: Instant) 
         let limit = cut_short_at.map_or(timing.connect_timeout, |deadline| {
             timing.connect_timeout.min(deadline - begun)
         });
-        let why = match attempt(&target, &probe, limit).await {
+        let why = match attempt(&target, &probe, limit, &mut reporter).await {
             Ok(()) => {
                 reporter.ready();
                 return true;
@@ -66,7 +67,12 @@ async fn one(target: Target, probe: Arc<Probe>, timing: Timing, start: Instant) 
         if is_single_attempt || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
-        let next = pause(timing.interval, start.elapsed(), reporter.is_decided());
+        let next = pause(
+            timing.interval,
+            start.elapsed(),
+            reporter.is_decided(),
+            fastrand::f64(),
+        );
         match deadline {
             Some(deadline) if Instant::now() + next >= deadline => {
                 sleep_until(deadline).await;
@@ -84,13 +90,29 @@ async fn attempt(
     target: &Arc<Target>,
     probe: &Arc<Probe>,
     limit: Duration,
+    reporter: &mut Reporter,
 ) -> Result<(), NotReady> {
-    let progress = Progress::new();
+    let progress = Progress::default();
     let mut task = {
         let (target, probe, progress) = (Arc::clone(target), Arc::clone(probe), progress.clone());
         tokio::spawn(async move { probe.attempt(&target, &progress).await })
     };
-    match timeout(limit, &mut task).await {
+    let no_answer = |time: Duration| {
+        let (time, doing) = (report::seconds(time), progress.doing());
+        NotReady::new(
+            Reason::TimedOut,
+            format!("no answer for {time} while {doing}"),
+        )
+    };
+    let mut ended = timeout(limit.min(TELLING), &mut task).await;
+    if ended.is_err() && limit > TELLING {
+        reporter.pending(no_answer(TELLING));
+        ended = timeout(limit - TELLING, &mut task).await;
+    }
+    if let Some(warning) = progress.warning() {
+        reporter.warn(warning);
+    }
+    match ended {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
             let detail = format!("an answer that makes no sense, while {}", progress.doing());
@@ -98,21 +120,24 @@ async fn attempt(
         }
         Err(_) => {
             task.abort();
-            let limit = report::seconds(limit);
-            let detail = format!("no answer for {limit} while {}", progress.doing());
-            Err(NotReady::new(Reason::TimedOut, detail))
+            Err(no_answer(limit))
         }
     }
 }
 
 /// How long to pause after an attempt: what the user said, or else a hundredth of the time waited
-/// so far, so that what is found late is late by no more than that, while the number of attempts
-/// grows with the logarithm of the time alone. A server that has decided against us is not pressed.
-fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool) -> Duration {
+/// so far at most, so that what is found late is late by no more than that, while the number of
+/// attempts grows with the logarithm of the time alone. A server that has decided against us is not
+/// pressed. `jitter`, from 0 to 1, keeps a hundred replicas from knocking in step.
+fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool, jitter: f64) -> Duration {
     match interval {
         Some(interval) => interval.max(SHORTEST_PAUSE),
-        None if is_decided => (waited / 5).clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE),
-        None => (waited / 100).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+        None if is_decided => (waited / 5)
+            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
+            .mul_f64(1.0 + jitter / 2.0),
+        None => (waited / 100)
+            .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+            .mul_f64(1.0 - jitter / 2.0),
     }
 }
 
@@ -126,13 +151,20 @@ mod tests {
 
     #[test]
     fn the_pause_is_what_was_said_or_grows_with_the_time_waited() {
-        assert_eq!(pause(Some(ms(700)), ms(90_000), true), ms(700));
-        assert_eq!(pause(Some(ms(0)), ms(0), false), SHORTEST_PAUSE);
-        assert_eq!(pause(None, ms(0), false), SHORTEST_PAUSE);
-        assert_eq!(pause(None, ms(5_000), false), ms(50));
-        assert_eq!(pause(None, ms(1_000_000), false), ms(1_000));
-        assert_eq!(pause(None, ms(0), true), ms(100));
-        assert_eq!(pause(None, ms(2_000), true), ms(400));
-        assert_eq!(pause(None, ms(60_000), true), ms(1_000));
+        for (interval, waited, is_decided, least, most) in [
+            (Some(ms(700)), 90_000, true, 700, 700),
+            (Some(ms(0)), 0, false, 2, 2),
+            (None, 0, false, 1, 2),
+            (None, 5_000, false, 25, 50),
+            (None, 1_000_000, false, 500, 1_000),
+            (None, 0, true, 100, 150),
+            (None, 2_000, true, 400, 600),
+            (None, 60_000, true, 1_000, 1_500),
+        ] {
+            let pause = |jitter| pause(interval, ms(waited), is_decided, jitter);
+            let mut ends = [pause(0.0), pause(1.0)];
+            ends.sort();
+            assert_eq!(ends, [ms(least), ms(most)], "after {waited} ms");
+        }
     }
 }

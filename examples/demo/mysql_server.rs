@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mysql_common::scramble::scramble_native;
 use opensrv_mysql::{
     AsyncMysqlIntermediary, AsyncMysqlShim, Column, ColumnFlags, ColumnType, ErrorKind, InitWriter,
-    ParamParser, QueryResultWriter, StatementMetaWriter,
+    OkResponse, ParamParser, QueryResultWriter, StatementMetaWriter,
 };
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
@@ -90,6 +90,7 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Session {
                 rows.write_col(1)?;
                 rows.finish().await
             }
+            "DO 0" => results.completed(OkResponse::default()).await,
             "SELECT 1 WHERE FALSE" => results.start(&columns).await?.finish().await,
             _ => {
                 results

@@ -1,28 +1,31 @@
 //! One attempt at one target: ready, or why not.
 
-mod mysql;
+mod connect;
+pub mod mysql;
 mod path;
 pub mod resolve;
 mod tcp;
+pub mod tls;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
 use crate::target::Target;
 use resolve::Names;
+use tls::Trust;
 
 /// What all attempts share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Probe {
     /// How names become addresses.
     pub names: Names,
     /// The statement that must return a row, on every MySQL target.
     pub mysql_query: Option<String>,
-    /// Certificates to trust besides the built-in ones, PEM.
-    pub tls_ca: Option<Vec<u8>>,
+    /// What certificates are verified against.
+    pub trust: Trust,
 }
 
 impl Probe {
@@ -40,24 +43,37 @@ impl Probe {
     }
 }
 
-/// What an attempt is doing at the moment, in words that go behind "while".
-#[derive(Clone, Debug)]
-pub struct Progress(Arc<Mutex<&'static str>>);
+/// What is known of an attempt while it is under way.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    doing: &'static str,
+    warning: Option<&'static str>,
+}
 
 impl Progress {
-    /// For an attempt that has not begun.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new("starting")))
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, doing: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+        self.state().doing = doing;
     }
 
-    /// What the attempt is doing.
+    fn warn(&self, warning: &'static str) {
+        self.state().warning = Some(warning);
+    }
+
+    /// What the attempt is doing at the moment, in words that go behind "while".
     pub fn doing(&self) -> &'static str {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().doing
+    }
+
+    /// What the user should know of how it was done.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.state().warning
     }
 }
 
@@ -69,14 +85,17 @@ pub struct NotReady {
     pub reason: Reason,
     /// What was seen, for people.
     pub detail: String,
+    /// What they can do about it.
+    pub hint: &'static str,
 }
 
 impl NotReady {
-    /// Puts a reason and what was seen together.
+    /// Puts a reason, with its own hint, and what was seen together.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
             detail: detail.into(),
+            hint: reason.hint(),
         }
     }
 
@@ -177,15 +196,17 @@ impl Reason {
             Self::Closed => {
                 "is there a server behind the port? A published port is open before its container listens"
             }
-            Self::Protocol => "is this the port of a MySQL server?",
+            Self::Protocol => "is this the port of a MySQL server (3306, not 33060)?",
             Self::AccessDenied => {
                 "check the user and password, here and on the server (WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD or _FILE)"
             }
             Self::UnknownDatabase => {
-                "create the database and grant it to the user, or check its name (WAIT_MYSQL_DATABASE)"
+                "create the database and GRANT it to the user, or check its name (WAIT_MYSQL_DATABASE)"
             }
             Self::TooManyConnections => "raise max_connections, or find out who holds them",
-            Self::HostBlocked => "on the server: FLUSH HOSTS or mariadb-admin flush-hosts",
+            Self::HostBlocked => {
+                "on the server: TRUNCATE performance_schema.host_cache, or mariadb-admin flush-hosts"
+            }
             Self::ShuttingDown => "will the server be started again?",
             Self::TlsRequired => "allow TLS with ?ssl-mode=PREFERRED or REQUIRED",
             Self::TlsFailed => "check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE",
@@ -195,6 +216,14 @@ impl Reason {
             Self::ServerError(_) => "the server's log may say more",
             Self::Missing => "is the volume mounted, and who makes the file?",
         }
+    }
+
+    /// Whether waiting rarely heals it, so that the user should hear of it at once.
+    pub fn is_rarely_healed(self) -> bool {
+        matches!(
+            self,
+            Self::AccessDenied | Self::UnknownDatabase | Self::TlsFailed
+        )
     }
 
     /// Whether it is a server's decision. To ask again at once would be rude, and would count

@@ -148,7 +148,7 @@ mod tests {
 
     async fn look_up(names: &Names, host: &str) -> Result<Vec<IpAddr>, NotReady> {
         let host = host.parse().expect("a host");
-        names.look_up(&host, &Progress::new()).await
+        names.look_up(&host, &Progress::default()).await
     }
 
     #[tokio::test]

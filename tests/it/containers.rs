@@ -15,11 +15,11 @@ pub fn image(variable: &str, public: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| public.to_owned())
 }
 
-fn mysql_image() -> String {
+pub fn mysql_image() -> String {
     image("MYSQL_IMAGE", "mysql:9.7")
 }
 
-fn mariadb_image() -> String {
+pub fn mariadb_image() -> String {
     image("MARIADB_IMAGE", "mariadb:10.11")
 }
 
@@ -306,145 +306,6 @@ fn the_image_is_wait_alone_and_anybody_may_run_it() {
     ]
     .concat();
     assert!(docker(&args).starts_with("wait "));
-}
-
-/// A database server in a network of its own, gone when this is dropped.
-struct Server {
-    name: String,
-    client: &'static str,
-}
-
-impl Server {
-    fn start(name: &str, image: &str, client: &'static str) -> Self {
-        let name = format!("compose-wait-test-{name}-{}", std::process::id());
-        docker(&["network", "create", &name]);
-        let server = Self { name, client };
-        let vars = [
-            "MYSQL_USER=app",
-            "MYSQL_PASSWORD=s3cret",
-            "MYSQL_DATABASE=shop",
-            "MYSQL_ROOT_PASSWORD=r00t",
-        ];
-        let mut args = vec!["run", "--rm", "--detach", "--name", &server.name];
-        args.extend(["--network", &server.name, "--network-alias", "db"]);
-        args.extend(vars.iter().flat_map(|var| ["--env", var]));
-        args.push(image);
-        docker(&args);
-        server
-    }
-
-    /// What `/wait` says, and its status, in a container beside the server.
-    fn wait(&self, args: &[&str]) -> (i32, String) {
-        let run = ["run", "--rm", "--network", &self.name, wait_image()];
-        let output = try_docker(&[&run[..], args].concat(), &[]);
-        (output.status.code().expect("a status"), text(&output))
-    }
-
-    /// `Aborted_clients` and `Aborted_connects`.
-    fn marks(&self) -> String {
-        let query =
-            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Aborted_clients', 'Aborted_connects')";
-        docker(&[
-            "exec",
-            &self.name,
-            self.client,
-            "-uroot",
-            "-pr00t",
-            "-N",
-            "-e",
-            query,
-        ])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        try_docker(&["rm", "--force", "--volumes", &self.name], &[]);
-        try_docker(&["network", "rm", &self.name], &[]);
-    }
-}
-
-#[test]
-#[ignore = "needs Docker"]
-fn a_real_server_is_told_apart_and_left_without_a_mark() {
-    for (image, client) in [(mysql_image(), "mysql"), (mariadb_image(), "mariadb")] {
-        let server = Server::start("server", &image, client);
-        // From before it listens until it takes the login.
-        let (code, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "60"]);
-        assert_eq!(code, 0, "{log}");
-        assert!(log.contains("not ready after"), "{log}");
-
-        let before = server.marks();
-        for target in [
-            "app:s3cret@db/shop",
-            "app:s3cret@db:3306/shop?ssl-mode=DISABLED",
-        ] {
-            for _ in 0..10 {
-                let (code, log) = server.wait(&["--mysql", target, "--timeout", "0"]);
-                assert_eq!(code, 0, "{log}");
-            }
-        }
-        assert_eq!(server.marks(), before);
-
-        for (target, code, reason) in [
-            ("db", 0, "is ready after"),
-            ("app:wrong@db/shop", 1, "access_denied: error 1045"),
-            ("nobody@db", 1, "access_denied: "),
-            ("app:s3cret@db/none", 1, "unknown_database: error 1044"),
-            ("root:r00t@db/none", 1, "unknown_database: error 1049"),
-            ("app:s3cret@db:3307/shop", 1, "refused"),
-            ("app:s3cret@nowhere/shop", 1, "unresolved: no such name"),
-        ] {
-            let (status, log) = server.wait(&["--mysql", target, "--timeout", "0"]);
-            assert_eq!(status, code, "{target}: {log}");
-            assert!(
-                log.contains(reason) && !log.contains("s3cret"),
-                "{target}: {log}"
-            );
-        }
-        // Frozen: the kernel takes the connection, and nobody says anything.
-        docker(&["pause", &server.name]);
-        let (status, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "1"]);
-        docker(&["unpause", &server.name]);
-        assert_eq!(status, 1, "{log}");
-        assert!(
-            log.contains("timed_out: no answer for 1.0 s while logging in"),
-            "{log}"
-        );
-    }
-}
-
-#[test]
-#[ignore = "needs Docker"]
-fn a_server_that_demands_tls_gets_it() {
-    let server = Server::start("tls", &mysql_image(), "mysql");
-    let (code, log) = server.wait(&["--mysql", "app:s3cret@db/shop", "--timeout", "60"]);
-    assert_eq!(code, 0, "{log}");
-    let demand = "SET GLOBAL require_secure_transport = ON";
-    docker(&[
-        "exec",
-        &server.name,
-        "mysql",
-        "-uroot",
-        "-pr00t",
-        "-e",
-        demand,
-    ]);
-    for (mode, code, says) in [
-        ("PREFERRED", 0, "is ready after"),
-        ("REQUIRED", 0, "is ready after"),
-        ("DISABLED", 1, "tls_required: error 3159"),
-        (
-            "VERIFY_IDENTITY",
-            1,
-            "tls_failed: invalid peer certificate: UnknownIssuer",
-        ),
-    ] {
-        let target = format!("app:s3cret@db/shop?ssl-mode={mode}");
-        let (status, log) = server.wait(&["--mysql", &target, "--timeout", "0"]);
-        assert_eq!(status, code, "{mode}: {log}");
-        assert!(log.contains(says), "{mode}: {log}");
-    }
 }
 
 #[tokio::test]

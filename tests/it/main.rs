@@ -4,6 +4,7 @@
 #[path = "../../examples/demo/mysql_server.rs"]
 mod mysql_server;
 
+mod certificates;
 mod containers;
 mod docs;
 mod handover;
@@ -11,6 +12,7 @@ mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod servers;
 mod settings;
 mod support;
 mod waiting;

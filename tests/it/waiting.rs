@@ -86,10 +86,10 @@ async fn the_deadline_is_hard_whoever_is_silent() {
     let speechless = speechless_port().await;
     for (target, doing) in [
         (format!("127.0.0.1:{silent}"), "connecting"),
-        (format!("mysql://127.0.0.1:{silent}"), "logging in"),
+        (format!("mysql://127.0.0.1:{silent}"), "connecting"),
         (
             format!("mysql://app@127.0.0.1:{speechless}/shop"),
-            "logging in",
+            "waiting for the greeting",
         ),
     ] {
         let outcome = wait()
@@ -115,8 +115,7 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
             hosts: "/nonexistent".into(),
             port: name_server.local_addr().expect("bound").port(),
         },
-        mysql_query: None,
-        tls_ca: None,
+        ..Probe::default()
     };
     let timing = Timing {
         timeout: Some(Duration::from_secs(1)),

@@ -1,0 +1,539 @@
+//! Scripted servers, for what a real one does not do on demand.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::session::{EOF, ERROR, LOCAL_INFILE, MORE_DATA, OK};
+use super::*;
+use crate::target::{Parameters, SslMode};
+use mysql_common::constants::CapabilityFlags;
+
+const NATIVE: &str = "mysql_native_password";
+const TARGET: &str = "app:secret@db/shop";
+
+/// The server's end of a conversation.
+struct Server {
+    stream: DuplexStream,
+    /// How many bytes are written at once.
+    chunk: usize,
+}
+
+impl Server {
+    async fn send(&mut self, sequence: u8, payload: &[u8]) {
+        let mut packet = (payload.len() as u32).to_le_bytes();
+        packet[3] = sequence;
+        self.send_raw(&[&packet[..], payload].concat()).await;
+    }
+
+    async fn send_raw(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(self.chunk) {
+            // The client may have left.
+            let _ = self.stream.write_all(part).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The next packet; `None` when the client has left.
+    async fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header).await.ok()?;
+        let length = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).await.ok()?;
+        Some(payload)
+    }
+
+    async fn greet(&mut self, plugin: &str) {
+        self.send(0, &greeting(plugin, CapabilityFlags::empty()))
+            .await;
+    }
+
+    /// Takes the login, whatever it is.
+    async fn let_in(&mut self) {
+        self.greet(NATIVE).await;
+        self.receive().await.expect("a login");
+        self.send(2, &ok()).await;
+    }
+
+    /// Takes the login and answers the ping.
+    async fn let_in_and_answer(&mut self) {
+        self.let_in().await;
+        self.answer_ping().await;
+    }
+
+    async fn answer_ping(&mut self) {
+        assert_eq!(self.receive().await.expect("a ping"), [0x0e]);
+        self.send(1, &ok()).await;
+    }
+
+    /// Answers the statement that does nothing, and sees the client go.
+    async fn expect_the_end(&mut self) {
+        assert_eq!(self.receive().await.expect("a statement"), b"\x03DO 0");
+        self.send(1, &ok()).await;
+        self.expect_goodbye().await;
+    }
+
+    async fn expect_goodbye(&mut self) {
+        assert_eq!(self.receive().await.expect("a goodbye"), [0x01]);
+        assert_eq!(self.receive().await, None);
+    }
+}
+
+fn greeting(plugin: &str, more: CapabilityFlags) -> Vec<u8> {
+    let capabilities = more
+        | CapabilityFlags::CLIENT_PROTOCOL_41
+        | CapabilityFlags::CLIENT_SECURE_CONNECTION
+        | CapabilityFlags::CLIENT_PLUGIN_AUTH;
+    let [a, b, c, d] = capabilities.bits().to_le_bytes();
+    let mut packet = b"\x0a8.4.0\0".to_vec();
+    packet.extend(7u32.to_le_bytes());
+    packet.extend(b"nonce-01\0");
+    packet.extend([a, b, 45, 2, 0, c, d, 21]);
+    packet.extend([0; 10]);
+    packet.extend(b"nonce-02-is-\0");
+    packet.extend(plugin.as_bytes());
+    packet.push(0);
+    packet
+}
+
+fn ok() -> Vec<u8> {
+    vec![OK, 0, 0, 2, 0, 0, 0]
+}
+
+fn error(number: u16, text: &str) -> Vec<u8> {
+    [&[ERROR], &number.to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// What an attempt at a target makes of a server.
+async fn against(
+    target: &str,
+    query: Option<&str>,
+    chunk: usize,
+    server: impl AsyncFnOnce(Server),
+) -> Result<(), NotReady> {
+    let (ours, theirs) = duplex(1 << 16);
+    let probe = Probe {
+        mysql_query: query.map(str::to_owned),
+        ..Probe::default()
+    };
+    let target = MySql::parse(target, Parameters::Ours).expect("a target");
+    let progress = Progress::default();
+    let attempt = converse(
+        Box::new(ours),
+        Transport::Private,
+        &probe,
+        &target,
+        &progress,
+    );
+    let server = server(Server {
+        stream: theirs,
+        chunk,
+    });
+    let both = async { tokio::join!(attempt, server) };
+    let both = tokio::time::timeout(Duration::from_secs(20), both).await;
+    both.expect("nobody hangs").0
+}
+
+#[track_caller]
+fn refused(result: Result<(), NotReady>, reason: Reason, detail: &str) {
+    let why = result.expect_err("not ready");
+    assert_eq!(why.reason, reason, "{why}");
+    assert!(why.detail.contains(detail), "{why}");
+}
+
+#[tokio::test]
+async fn packets_may_come_in_pieces_or_together() {
+    for chunk in [1, 2, 3, 5, 7, 1000] {
+        let result = against(TARGET, None, chunk, async |mut server| {
+            server.let_in_and_answer().await;
+            server.expect_the_end().await;
+        });
+        assert_eq!(result.await, Ok(()), "{chunk} bytes at once");
+    }
+    // The answers come before the questions.
+    let result = against(TARGET, Some("SELECT 1"), 1000, async |mut server| {
+        let column = b"\x03def\0\0\0\x01n\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
+        let mut bytes = Vec::new();
+        for (sequence, payload) in [
+            (0, &greeting(NATIVE, CapabilityFlags::empty())[..]),
+            (2, &ok()),
+            (1, &ok()),
+            (1, &[1]),
+            (2, column),
+            (3, &[EOF, 0, 0, 2, 0]),
+            (4, b"\x011"),
+            (5, &[EOF, 0, 0, 2, 0]),
+        ] {
+            bytes.extend([payload.len() as u8, 0, 0, sequence]);
+            bytes.extend(payload);
+        }
+        server.send_raw(&bytes).await;
+        while server.receive().await.is_some() {}
+    });
+    assert_eq!(result.await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_servers_error_is_known_by_its_number_whatever_its_words() {
+    for meaning in MEANINGS {
+        for text in ["", "Viel los", "#08004Too many"] {
+            let result = against(TARGET, None, 9, async |mut server| {
+                server.send(0, &error(meaning.number, text)).await;
+            });
+            let why = result.await.expect_err("not ready");
+            assert_eq!(why.reason, meaning.reason);
+            assert_eq!(why.hint, meaning.hint.unwrap_or(meaning.reason.hint()));
+            let text = text.trim_start_matches("#08004");
+            assert_eq!(why.detail, format!("error {}: {text}", meaning.number));
+        }
+        let result = against(TARGET, None, 9, async |mut server| {
+            server.greet(NATIVE).await;
+            server.receive().await;
+            server.send(2, &error(meaning.number, "#HY000No")).await;
+        });
+        refused(result.await, meaning.reason, ": No");
+    }
+    let result = against(TARGET, None, 9, async |mut server| {
+        server.send(0, &error(1064, "#42000What?")).await;
+    });
+    refused(result.await, Reason::ServerError(1064), "error 1064: What?");
+}
+
+#[tokio::test]
+async fn every_phase_has_a_name_when_the_server_leaves() {
+    let result = against(TARGET, None, 9, async |_| {}).await;
+    refused(result, Reason::Closed, "while waiting for the greeting");
+    let result = against(TARGET, None, 9, async |mut server| {
+        server.send_raw(b"\x4a\0\0\0\x0a8.4.0").await;
+    });
+    refused(
+        result.await,
+        Reason::Closed,
+        "while waiting for the greeting",
+    );
+    let result = against(TARGET, None, 9, async |mut server| {
+        server.greet(NATIVE).await;
+        server.receive().await;
+    });
+    refused(result.await, Reason::Closed, "while logging in");
+    let result = against(TARGET, None, 9, async |mut server| {
+        server.let_in().await;
+        server.receive().await;
+    });
+    refused(result.await, Reason::Closed, "while pinging");
+    let result = against(TARGET, Some("SELECT 1"), 9, async |mut server| {
+        server.let_in_and_answer().await;
+        server.receive().await;
+    });
+    refused(result.await, Reason::Closed, "while running the query");
+}
+
+#[tokio::test]
+async fn what_is_not_mysql_is_shown() {
+    for (says, shown) in [
+        ("SSH-2.0-OpenSSH_9.2p1\r\n", "begins with \\\"SSH-\\\""),
+        ("HTTP/1.1 400 Bad Request", "begins with \\\"HTTP\\\""),
+        ("\x05\0\0\0hello", "begins with \\\"hello\\\""),
+        // A packet of 16 MB is not waited for.
+        ("\u{7f}\u{7f}\u{7f}\0", "protocol: "),
+    ] {
+        let result = against(TARGET, None, 64, async |mut server| {
+            server.send_raw(says.as_bytes()).await;
+            server.receive().await; // it is for the client to leave
+        });
+        let why = result.await.expect_err("not ready");
+        assert_eq!(why.reason, Reason::Protocol);
+        assert!(
+            format!("{:?}", why.to_string()).contains(shown),
+            "{why} has no {shown}"
+        );
+    }
+}
+
+/// Ten thousand kinds of garbage: random bytes, and a good conversation with random bytes in it.
+#[tokio::test]
+async fn garbage_neither_panics_nor_hangs() {
+    let mut random = fastrand::Rng::with_seed(20_261_124);
+    for round in 0..10_000 {
+        let mut script = vec![
+            greeting(
+                ["caching_sha2_password", NATIVE, "x"][round % 3],
+                CapabilityFlags::empty(),
+            ),
+            [&[EOF], &b"client_ed25519\0"[..], &[7; 32]].concat(),
+            [[MORE_DATA], [4]].concat(),
+            [&[MORE_DATA], &b"-----BEGIN PUBLIC KEY-----\nMFw=\n"[..]].concat(),
+            ok(),
+            ok(),
+            vec![1],
+            b"\x03def\0\0\0\x01n\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0".to_vec(),
+            vec![EOF, 0, 0, 2, 0],
+            b"\x011".to_vec(),
+            vec![EOF, 0, 0, 2, 0],
+        ];
+        for _ in 0..random.usize(1..4) {
+            let packet = random.usize(..script.len());
+            let packet = &mut script[packet];
+            match random.u8(..4) {
+                0 => packet.truncate(random.usize(..=packet.len())),
+                1 => *packet = (0..random.usize(..80)).map(|_| random.u8(..)).collect(),
+                _ if packet.is_empty() => {}
+                _ => {
+                    let at = random.usize(..packet.len());
+                    packet[at] = random.u8(..);
+                }
+            }
+        }
+        if random.bool() {
+            script.remove(random.usize(..script.len()));
+        }
+        let mut bytes = Vec::new();
+        for (sequence, payload) in script.iter().enumerate() {
+            bytes.extend([payload.len() as u8, 0, 0, sequence as u8]);
+            bytes.extend(payload);
+        }
+        if round % 10 == 0 {
+            bytes.fill_with(|| random.u8(..));
+        }
+        let chunk = random.usize(1..200);
+        let result = against(TARGET, Some("SELECT 1"), chunk, async |mut server| {
+            server.send_raw(&bytes).await;
+            server.stream.shutdown().await.expect("closed");
+            while server.receive().await.is_some() {}
+        });
+        if let Err(why) = result.await {
+            assert!(!why.detail.is_empty(), "round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_ask_for_another_way_to_log_in() {
+    for (plugin, nonce, length) in [
+        (NATIVE, &b"12345678901234567890\0"[..], 20),
+        ("caching_sha2_password", b"12345678901234567890\0", 32),
+        // Its nonce may end with a zero that belongs to it.
+        ("client_ed25519", b"1234567890123456789012345678901\0", 64),
+        ("sha256_password", b"12345678901234567890\0", 1),
+    ] {
+        let result = against(TARGET, None, 9, async |mut server| {
+            server.greet("unheard_of").await;
+            let login = server.receive().await.expect("a login");
+            assert!(login.windows(NATIVE.len()).any(|w| w == NATIVE.as_bytes()));
+            let switch = [&[EOF], plugin.as_bytes(), &[0], nonce].concat();
+            server.send(2, &switch).await;
+            assert_eq!(server.receive().await.expect("an answer").len(), length);
+            server.send(4, &ok()).await;
+            server.answer_ping().await;
+            server.expect_the_end().await;
+        });
+        assert_eq!(result.await, Ok(()), "{plugin}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_way_to_log_in_is_left_for_the_server_to_deny() {
+    for plugin in ["dialog", "mysql_clear_password", "mysql_old_password", ""] {
+        let result = against(TARGET, None, 9, async |mut server| {
+            server.greet(NATIVE).await;
+            server.receive().await;
+            let request = match plugin {
+                "" => vec![EOF],
+                plugin => [&[EOF], plugin.as_bytes(), b"\0nonce"].concat(),
+            };
+            server.send(2, &request).await;
+            assert_eq!(server.receive().await.expect("an answer"), b"");
+            server.send(4, &error(1045, "#28000Access denied")).await;
+        });
+        refused(
+            result.await,
+            Reason::AccessDenied,
+            &format!(
+                "asks for {}",
+                if plugin.is_empty() {
+                    "mysql_old_password"
+                } else {
+                    plugin
+                }
+            ),
+        );
+    }
+    // Without a user that is a decision.
+    let result = against("db", None, 9, async |mut server| {
+        server.greet(NATIVE).await;
+        server.receive().await;
+        server
+            .send(2, &[&[EOF], &b"dialog\0nonce"[..]].concat())
+            .await;
+        server.receive().await;
+        server.send(4, &error(1045, "#28000Access denied")).await;
+    });
+    assert_eq!(result.await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_gets_no_password() {
+    for key in [
+        "",
+        "no key",
+        "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n",
+        "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK==\n-----END PUBLIC KEY-----\n",
+        // 512 bits, which is too short for any password.
+        "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAMDd1gE5ZjtPlkkpKPhJTxGJSVA0Rjlw\n\
+         mgq9v8UErVfZ4CzT0mgD5KDYeYvBhCm9yA2kGcZBlLbFo7wQAvq6Q8ECAwEAAQ==\n-----END PUBLIC KEY-----\n",
+    ] {
+        let result = against(TARGET, None, 9, async |mut server| {
+            server.greet("caching_sha2_password").await;
+            server.receive().await;
+            server.send(2, &[MORE_DATA, 4]).await;
+            assert_eq!(server.receive().await.expect("a request"), [2]);
+            server
+                .send(4, &[&[MORE_DATA], key.as_bytes()].concat())
+                .await;
+            assert_eq!(server.receive().await, None);
+        });
+        refused(result.await, Reason::Protocol, "public key");
+    }
+}
+
+#[tokio::test]
+async fn without_tls_where_it_is_required_nobody_is_denied_politely() {
+    for mode in [
+        SslMode::Required,
+        SslMode::VerifyCa,
+        SslMode::VerifyIdentity,
+    ] {
+        let target = format!("{TARGET}?ssl-mode={}", mode.name());
+        let result = against(&target, None, 9, async |mut server| {
+            server.greet(NATIVE).await;
+            let login = server.receive().await.expect("a login");
+            let is_in = |text: &[u8]| login.windows(text.len()).any(|window| window == text);
+            assert!(is_in(b"\0wait\0") && !is_in(b"app"), "{login:?}");
+            server.send(2, &error(1045, "#28000Access denied")).await;
+        });
+        refused(result.await, Reason::TlsFailed, "the server offers no TLS");
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_read_to_its_end() {
+    let column = b"\x03def\0\0\0\x01n\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
+    let query = Some("CALL migrations()");
+    // No row, and then another result with one.
+    let result = against(TARGET, query, 9, async |mut server| {
+        server.let_in_and_answer().await;
+        server.receive().await;
+        for (sequence, payload) in [
+            &[1][..],
+            column,
+            &[EOF, 0, 0, 2, 0],
+            &[EOF, 0, 0, 10, 0],
+            &[1],
+            column,
+            &[EOF, 0, 0, 2, 0],
+            b"\x011",
+            &[EOF, 0, 0, 10, 0],
+            &ok(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            server.send(sequence as u8 + 1, payload).await;
+        }
+        server.expect_goodbye().await;
+    });
+    assert_eq!(result.await, Ok(()));
+    // An error after some rows; and no result at all.
+    let result = against(TARGET, query, 9, async |mut server| {
+        server.let_in_and_answer().await;
+        server.receive().await;
+        for payload in [&[1][..], column, &[EOF, 0, 0, 2, 0], b"\x011"] {
+            server.send(1, payload).await;
+        }
+        server.send(5, &error(1317, "#70100Interrupted")).await;
+        server.expect_goodbye().await;
+    });
+    refused(result.await, Reason::QueryFailed, "error 1317: Interrupted");
+    let result = against(TARGET, query, 9, async |mut server| {
+        server.let_in_and_answer().await;
+        server.receive().await;
+        server.send(1, &ok()).await;
+        server.expect_goodbye().await;
+    });
+    refused(result.await, Reason::QueryEmpty, "no row");
+    // Our files are not the server's.
+    let result = against(TARGET, query, 9, async |mut server| {
+        server.let_in_and_answer().await;
+        server.receive().await;
+        let request = [&[LOCAL_INFILE], &b"/etc/passwd"[..]].concat();
+        server.send(1, &request).await;
+        server.expect_goodbye().await;
+    });
+    refused(result.await, Reason::Protocol, "makes no sense");
+}
+
+#[tokio::test]
+async fn an_expired_password_is_no_login_though_it_pings() {
+    for query in [None, Some("SELECT 1")] {
+        let result = against(TARGET, query, 9, async |mut server| {
+            server.let_in_and_answer().await;
+            server.receive().await;
+            server.send(1, &error(1820, "#HY000Reset it")).await;
+            server.expect_goodbye().await;
+        });
+        refused(result.await, Reason::AccessDenied, "error 1820: Reset it");
+    }
+}
+
+#[test]
+fn private_networks_are_told_from_the_internet() {
+    for (address, private) in [
+        ("127.0.0.1", true),
+        ("10.0.0.1", true),
+        ("172.17.0.2", true),
+        ("192.168.1.1", true),
+        ("169.254.1.1", true),
+        ("100.64.0.1", true),
+        ("100.128.0.1", false),
+        ("172.32.0.1", false),
+        ("8.8.8.8", false),
+        ("::1", true),
+        ("fd00::1", true),
+        ("fe80::1", true),
+        ("::ffff:10.0.0.1", true),
+        ("::ffff:8.8.8.8", false),
+        ("2001:db8::1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(is_private(address), private, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_without_tls_over_the_internet_is_warned_of() {
+    for (target, transport, is_warned) in [
+        (TARGET, Transport::Public, true),
+        (TARGET, Transport::Private, false),
+        (TARGET, Transport::Local, false),
+        ("app:@db", Transport::Public, false),
+        ("db", Transport::Public, false),
+        ("app:secret@db?ssl-mode=DISABLED", Transport::Public, false),
+    ] {
+        let (ours, theirs) = duplex(1 << 16);
+        let (progress, probe) = (Progress::default(), Probe::default());
+        let parsed = MySql::parse(target, Parameters::Ours).expect("a target");
+        let server = async {
+            let mut server = Server {
+                stream: theirs,
+                chunk: 64,
+            };
+            server.greet(NATIVE).await;
+            server.receive().await;
+        };
+        let attempt = converse(Box::new(ours), transport, &probe, &parsed, &progress);
+        let (result, ()) = tokio::join!(attempt, server);
+        result.expect_err("it left");
+        assert_eq!(progress.warning().is_some(), is_warned, "{target}");
+    }
+}
