@@ -161,6 +161,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them; `ServerError` with no number in particular.
+    pub const ALL: [Self; 17] = [
+        Self::Unresolved,
+        Self::Refused,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Closed,
+        Self::Protocol,
+        Self::AccessDenied,
+        Self::UnknownDatabase,
+        Self::TooManyConnections,
+        Self::HostBlocked,
+        Self::ShuttingDown,
+        Self::TlsRequired,
+        Self::TlsFailed,
+        Self::QueryFailed,
+        Self::QueryEmpty,
+        Self::ServerError(0),
+        Self::Missing,
+    ];
+
     /// Its name in the log.
     pub fn name(self) -> &'static str {
         match self {

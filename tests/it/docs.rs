@@ -1,6 +1,8 @@
 //! The README, the help and the code say the same.
 
 use compose_wait::env;
+use compose_wait::probe::Reason;
+use compose_wait::probe::mysql::MEANINGS;
 
 use crate::support::wait;
 
@@ -41,4 +43,19 @@ fn every_flag_of_the_help_is_in_the_readme_and_the_other_way_round() {
         flags(settings),
         flags(&wait().args(["--help"]).run().stdout)
     );
+}
+
+#[test]
+fn every_reason_and_every_error_number_is_in_the_readme_with_its_hint() {
+    let has_row = |parts: &[&str]| {
+        let is_row = |line: &str| line.starts_with('|') && parts.iter().all(|p| line.contains(p));
+        assert!(README.lines().any(is_row), "no row has {parts:?}");
+    };
+    for reason in Reason::ALL {
+        has_row(&[&format!("`{}`", reason.name()), reason.hint()]);
+    }
+    for meaning in MEANINGS {
+        let (number, reason) = (meaning.number.to_string(), meaning.reason.name());
+        has_row(&[&number, reason, meaning.hint.unwrap_or_default()]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::mysql_server::{self, Account, Ends};
 use crate::support::{Outcome, open_port, reserved_port, wait};
@@ -151,4 +151,71 @@ async fn an_applications_own_url_is_enough() {
     outcome
         .exits(0)
         .says(&[&format!("mysql://app@127.0.0.1:{port}/shop is ready")]);
+}
+
+#[tokio::test]
+async fn several_targets_have_credentials_of_their_own() {
+    let (first, _) = server().await;
+    let (second, _) = server().await;
+    let targets = format!(
+        "mysql://app:s3cret%2Fp%40ss@127.0.0.1:{first}/shop,\
+         mysql://app:wrong@127.0.0.1:{second}, mysql://127.0.0.1:{second}"
+    );
+    let outcome = wait()
+        .args(["--for", &targets, "--timeout", "0"])
+        .run_beside()
+        .await;
+    outcome.exits(1);
+    for (target, says) in [
+        (format!("app@127.0.0.1:{first}/shop"), "is ready"),
+        (format!("app@127.0.0.1:{second}"), "access_denied"),
+        (format!("127.0.0.1:{second}"), "is ready"),
+    ] {
+        outcome.says(&[&format!("mysql://{target} "), says]);
+    }
+}
+
+/// A server that sends more than anybody wants to have.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_server_sends_is_not_kept() {
+    const MEGABYTES: usize = 64;
+    let (port, listener) = open_port().await;
+    let mut wait = tokio::process::Command::new(crate::support::WAIT)
+        .env("WAIT_MYSQL_QUERY", "SELECT everything")
+        .args(["--mysql", &format!("app@127.0.0.1:{port}"), "--timeout=30"])
+        .spawn()
+        .expect("it starts");
+    let (mut connection, _) = listener.accept().await.expect("a connection");
+    let mut greeting = b"\x0a8.4.0\0\x01\0\0\0nonce-01\0\0\x82\x2d\x02\0\x08\0\x15".to_vec();
+    greeting.extend([0; 10]);
+    greeting.extend(b"nonce-02-is-\0mysql_native_password\0");
+    let ok = [0, 0, 0, 2, 0, 0, 0];
+    let mut question = [0; 1024];
+    for (sequence, answer) in [(0, &greeting[..]), (2, &ok), (1, &ok)] {
+        let header = [answer.len() as u8, 0, 0, sequence];
+        connection.write_all(&header).await.expect("written");
+        connection.write_all(answer).await.expect("written");
+        connection.read(&mut question).await.expect("a question");
+    }
+    // One column, and one row in parts of 16 MB that does not end.
+    let column = b"\x03def\0\0\0\x01n\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
+    for (sequence, answer) in [(1, &[1][..]), (2, column), (3, &[0xfe, 0, 0, 2, 0])] {
+        let header = [answer.len() as u8, 0, 0, sequence];
+        connection.write_all(&header).await.expect("written");
+        connection.write_all(answer).await.expect("written");
+    }
+    let part = vec![b'x'; 0xff_ff_ff];
+    for sequence in 0..MEGABYTES / 16 {
+        let header = [0xff, 0xff, 0xff, sequence as u8 + 4];
+        connection.write_all(&header).await.expect("written");
+        connection.write_all(&part).await.expect("written");
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", wait.id().expect("a child")));
+    let status = status.expect("it is there");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    let peak: usize = peak.and_then(|kb| kb.parse().ok()).expect("a number");
+    assert!(peak < 20_000, "{peak} kB");
+    wait.kill().await.expect("killed");
 }

@@ -280,6 +280,10 @@ fn ways_to_log_in_work_with_every_password() {
         let mut user = 0;
         for (plugin, how) in plugins {
             for password in passwords {
+                // Not even MariaDB's own client gets in without one.
+                if password.is_empty() && *plugin == "ed25519" {
+                    continue;
+                }
                 let quoted = password.replace('\\', r"\\").replace('\'', r"\'");
                 let quoted = match how.ends_with("PASSWORD") {
                     true => format!("('{quoted}')"),
@@ -622,7 +626,8 @@ fn the_socket_and_ipv6_are_ways_too() {
         .expect("open to the server");
         let volume = format!("{}:/run/wait", folder.path().display());
         let args = ["--socket=/run/wait/db.sock"];
-        let server = Server::start("socket", &kind, &["--volume", &volume], &args);
+        let ipv6 = "--sysctl=net.ipv6.conf.all.disable_ipv6=0";
+        let server = Server::start("socket", &kind, &["--volume", &volume, ipv6], &args);
         let socket = folder.path().join("db.sock");
         // Before there is one, and then the images' server without a network has its own.
         for mode in ["PREFERRED", "REQUIRED", "DISABLED"] {
@@ -638,7 +643,11 @@ fn the_socket_and_ipv6_are_ways_too() {
                 .exits(0)
                 .says(&["mysql://app@localhost:3306/shop?socket=/tmp/"]);
         }
-        drop(server);
+        let network = format!("container:{}", server.name);
+        let run = ["run", "--rm", "--network", &network, wait_image()];
+        let args = ["--mysql=app:s3cret@[::1]/shop", "--timeout=0"];
+        let output = try_docker(&[&run[..], &args].concat(), &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     }
 }
 

@@ -374,7 +374,7 @@ fn encrypt(password: &str, nonce: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let modulus = BigUint::from_bytes_be(key.modulus.as_bytes());
     let exponent = BigUint::from_bytes_be(key.public_exponent.as_bytes());
     let mut masked = terminated(password);
-    for (byte, mask) in masked.iter_mut().zip(nonce.iter().cycle()) {
+    for (byte, mask) in masked.iter_mut().zip(nonce.get(..NONCE)?.iter().cycle()) {
         *byte ^= mask;
     }
     // With a key that is too short the padding panics, and one too long, as no server makes it,
