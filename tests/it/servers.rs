@@ -625,7 +625,7 @@ fn the_socket_and_ipv6_are_ways_too() {
         )
         .expect("open to the server");
         let volume = format!("{}:/run/wait", folder.path().display());
-        let args = ["--socket=/run/wait/db.sock"];
+        let args = ["--socket=/run/wait/db.sock", "--bind-address=::"];
         let ipv6 = "--sysctl=net.ipv6.conf.all.disable_ipv6=0";
         let server = Server::start("socket", &kind, &["--volume", &volume, ipv6], &args);
         let socket = folder.path().join("db.sock");
