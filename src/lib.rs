@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -134,7 +135,7 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
         }
         report::waiting(&config);
         let probe = Probe {
-            names: Names::default(),
+            names: Arc::new(Names::default()),
             mysql_query: config.mysql_query,
             trust: Trust::new(config.tls_authorities),
         };

@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc::{self, c_int};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
@@ -284,4 +285,13 @@ pub fn give_back_code() {
             }
         }
     }
+}
+
+/// How many more descriptors this process may have, about: what it has been given is not counted.
+pub fn free_descriptors() -> usize {
+    const HANDED_DOWN: u64 = 32;
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
+    soft.saturating_sub(HANDED_DOWN)
+        .try_into()
+        .unwrap_or(usize::MAX)
 }

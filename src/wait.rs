@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Timing;
-use crate::probe::{NotReady, Probe, Progress, Reason};
+use crate::probe::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::report::{self, Reporter};
+use crate::sys;
 use crate::target::Target;
 
 /// The shortest pause between attempts: what the timer can tell apart, doubled.
@@ -17,6 +18,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long nothing is heard, at least, before the next is tried beside it.
+const SHORTEST_PACE: Duration = Duration::from_millis(80);
+/// What a look-up and connect needs, at most, while it hangs.
+const DESCRIPTORS: usize = 6;
 /// An attempt that has taken this long shows that nobody answers, and one that the deadline ends
 /// sooner does not.
 const TELLING: Duration = Duration::from_secs(1);
@@ -26,9 +31,18 @@ const TELLING: Duration = Duration::from_secs(1);
 pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing) -> bool {
     let start = Instant::now();
     let probe = Arc::new(probe);
+    let most = sys::free_descriptors() / DESCRIPTORS / targets.len().max(1);
     let mut waits: JoinSet<bool> = targets
         .into_iter()
-        .map(|target| one(target, Arc::clone(&probe), timing, start))
+        .map(|target| {
+            one(
+                target,
+                Arc::clone(&probe),
+                Overlap::new(most),
+                timing,
+                start,
+            )
+        })
         .collect();
     let mut all_ready = true;
     while let Some(ready) = waits.join_next().await {
@@ -38,7 +52,13 @@ pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing) -> bool {
 }
 
 /// Waits for one target.
-async fn one(target: Target, probe: Arc<Probe>, timing: Timing, start: Instant) -> bool {
+async fn one(
+    target: Target,
+    probe: Arc<Probe>,
+    mut overlap: Overlap,
+    timing: Timing,
+    start: Instant,
+) -> bool {
     // Too far away for the clock is as good as never.
     let deadline = timing.timeout.and_then(|after| start.checked_add(after));
     let is_single_attempt = timing.timeout == Some(Duration::ZERO);
@@ -50,7 +70,11 @@ async fn one(target: Target, probe: Arc<Probe>, timing: Timing, start: Instant) 
         let limit = cut_short_at.map_or(timing.connect_timeout, |deadline| {
             timing.connect_timeout.min(deadline - begun)
         });
-        let why = match attempt(&target, &probe, limit, &mut reporter).await {
+        overlap.pace = match timing.interval {
+            Some(interval) => interval.max(SHORTEST_PACE),
+            None => (start.elapsed() / 100).clamp(SHORTEST_PACE, LONGEST_PAUSE),
+        };
+        let why = match attempt(&target, &probe, &overlap, limit, &mut reporter).await {
             Ok(()) => {
                 reporter.ready();
                 return true;
@@ -89,13 +113,15 @@ async fn one(target: Target, probe: Arc<Probe>, timing: Timing, start: Instant) 
 async fn attempt(
     target: &Arc<Target>,
     probe: &Arc<Probe>,
+    overlap: &Overlap,
     limit: Duration,
     reporter: &mut Reporter,
 ) -> Result<(), NotReady> {
     let progress = Progress::default();
     let mut task = {
-        let (target, probe, progress) = (Arc::clone(target), Arc::clone(probe), progress.clone());
-        tokio::spawn(async move { probe.attempt(&target, &progress).await })
+        let (target, probe) = (Arc::clone(target), Arc::clone(probe));
+        let (overlap, progress) = (overlap.clone(), progress.clone());
+        tokio::spawn(async move { probe.attempt(&target, &overlap, &progress).await })
     };
     let no_answer = |time: Duration| {
         let (time, doing) = (report::seconds(time), progress.doing());
@@ -125,10 +151,15 @@ async fn attempt(
     }
 }
 
-/// How long to pause after an attempt: what the user said, or else a hundredth of the time waited
-/// so far at most, so that what is found late is late by no more than that, while the number of
-/// attempts grows with the logarithm of the time alone. A server that has decided against us is not
-/// pressed. `jitter`, from 0 to 1, keeps a hundred replicas from knocking in step.
+/// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
+/// waited. A target that becomes ready is found by the next attempt, so it is found late by one
+/// pause and one attempt at most: with pauses of a hundredth of the time waited, by no more than 1 %
+/// of the wait (2 ms at its start, a second when it has gone on for more than 100), while the number
+/// of attempts grows with the logarithm of the time alone: 100 in every stretch that multiplies the
+/// time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to half of the
+/// pause away, so that a hundred replicas do not knock in step. After a server's decision (denied,
+/// full) the pause is a fifth of the time waited, from 100 ms to a second, and jitter adds to it: who
+/// has said no is not pressed.
 fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool, jitter: f64) -> Duration {
     match interval {
         Some(interval) => interval.max(SHORTEST_PAUSE),

@@ -4,14 +4,15 @@ mod connect;
 pub mod mysql;
 mod path;
 pub mod resolve;
-mod tcp;
 pub mod tls;
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use tokio::sync::Semaphore;
 
 use crate::target::Target;
 use resolve::Names;
@@ -21,7 +22,7 @@ use tls::Trust;
 #[derive(Debug, Default)]
 pub struct Probe {
     /// How names become addresses.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// The statement that must return a row, on every MySQL target.
     pub mysql_query: Option<String>,
     /// What certificates are verified against.
@@ -34,11 +35,45 @@ impl Probe {
     ///
     /// # Errors
     /// Why the target is not ready.
-    pub async fn attempt(&self, target: &Target, progress: &Progress) -> Result<(), NotReady> {
+    pub async fn attempt(
+        &self,
+        target: &Target,
+        overlap: &Overlap,
+        progress: &Progress,
+    ) -> Result<(), NotReady> {
         match target {
-            Target::Tcp(endpoint) => tcp::attempt(self, endpoint, progress).await,
-            Target::Path(path) => path::attempt(path, progress).await,
-            Target::MySql(mysql) => mysql::attempt(self, mysql, progress).await,
+            Target::Tcp(endpoint) => {
+                connect::tcp(&self.names, endpoint, overlap, progress).await?;
+                Ok(())
+            }
+            Target::Path(path) => path::attempt(path, overlap, progress).await,
+            Target::MySql(mysql) => mysql::attempt(self, mysql, overlap, progress).await,
+        }
+    }
+}
+
+/// What may go on side by side for one target, so that what hangs does not hold up what would not.
+#[derive(Clone, Debug)]
+pub struct Overlap {
+    /// How long nothing is heard before a look-up and connect is begun beside those that hang.
+    pub pace: Duration,
+    /// How many of them there are at most.
+    pub most: usize,
+    /// One permit for every look at a path that may be stuck.
+    pub looks: Arc<Semaphore>,
+}
+
+impl Overlap {
+    /// The most that a target may have of anything, few enough for a target that never answers to
+    /// stay below 64 descriptors: each may be asking three name servers for two families.
+    pub const MOST: usize = 8;
+
+    /// For a target with room for so many.
+    pub fn new(most: usize) -> Self {
+        Self {
+            pace: Duration::from_millis(80),
+            most: most.clamp(1, Self::MOST),
+            looks: Arc::new(Semaphore::new(Self::MOST)),
         }
     }
 }

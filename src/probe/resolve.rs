@@ -5,7 +5,10 @@
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use hickory_resolver::config::{
     NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
@@ -15,8 +18,13 @@ use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, Resolver, system_conf};
 
+use tokio::time::timeout;
+
 use super::{NotReady, Progress, Reason};
 use crate::target::Host;
+
+/// How long the addresses of one family wait for those of the other (RFC 8305).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Where names are looked up.
 #[derive(Clone, Debug)]
@@ -40,7 +48,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// All addresses of a host, at least one.
+    /// All addresses of a host, at least one, in the order in which they are to be tried.
     ///
     /// # Errors
     /// `Unresolved` or `TimedOut`.
@@ -51,10 +59,10 @@ impl Names {
         };
         progress.set("looking up the name");
         let known = self.in_hosts_file(name);
-        let addresses = match known.is_empty() {
+        let addresses = alternating(match known.is_empty() {
             true => self.ask_name_servers(name).await?,
             false => known,
-        };
+        });
         tracing::trace!(event = "notice", "{name} is {addresses:?}");
         Ok(addresses)
     }
@@ -86,12 +94,26 @@ impl Names {
             .with_options(options)
             .build()
             .map_err(|error| unresolved(&error))?;
-        let found = resolver.lookup_ip(name).await;
-        let addresses: Vec<_> = found.map_err(|error| unresolved(&error))?.iter().collect();
-        match addresses.is_empty() {
-            true => Err(NotReady::new(Reason::Unresolved, "the name has no address")),
-            false => Ok(addresses),
-        }
+        // Each family for itself: there are name servers that never answer for one of them.
+        let v4 = pin!(look_up_family(&resolver, name, RecordType::A));
+        let v6 = pin!(look_up_family(&resolver, name, RecordType::AAAA));
+        let (first, other) = match select(v4, v6).await {
+            Either::Left((first, other)) => (first, Either::Left(other)),
+            Either::Right((first, other)) => (first, Either::Right(other)),
+        };
+        let found = match (first, other) {
+            (Ok(mut found), other) => {
+                if let Ok(Ok(more)) = timeout(RESOLUTION_DELAY, other).await {
+                    found.extend(more);
+                }
+                Ok(found)
+            }
+            (Err(error), other) => other.await.map_err(|other| match error.is_nx_domain() {
+                true => error,
+                false => other,
+            }),
+        };
+        found.map_err(|error| unresolved(&error))
     }
 
     fn configuration(&self) -> (ResolverConfig, ResolverOpts) {
@@ -118,6 +140,31 @@ impl Names {
         let config = ResolverConfig::from_parts(domain, search, servers);
         (config, options)
     }
+}
+
+async fn look_up_family(
+    resolver: &Resolver<TokioRuntimeProvider>,
+    name: &str,
+    family: RecordType,
+) -> Result<Vec<IpAddr>, NetError> {
+    let found = resolver.lookup(name, family).await?;
+    let records = found.answers().iter();
+    let addresses: Vec<_> = records.filter_map(|record| record.data.ip_addr()).collect();
+    match addresses.is_empty() {
+        true => Err(NetError::Message("the name has no address")),
+        false => Ok(addresses),
+    }
+}
+
+/// IPv6 and IPv4 in turn, so that a family without a way out does not hold up the other (RFC 8305).
+fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let longest = v6.len().max(v4.len());
+    (0..longest)
+        .flat_map(|at| [v6.get(at), v4.get(at)])
+        .flatten()
+        .copied()
+        .collect()
 }
 
 fn unresolved(error: &NetError) -> NotReady {
@@ -164,13 +211,13 @@ mod tests {
         let found = look_up(&names, "db").await.expect("both families");
         assert_eq!(
             found,
-            ["10.0.0.1", "::1"].map(|a| a.parse::<IpAddr>().expect("an address"))
+            ["::1", "10.0.0.1"].map(|a| a.parse::<IpAddr>().expect("an address"))
         );
     }
 
     /// A name server that answers every question for `db.lan.` with 10.1.2.3 and others with
-    /// "no such name".
-    async fn name_server() -> u16 {
+    /// "no such name", and on request not at all where IPv6 is asked for.
+    async fn name_server(knows_ipv6: bool) -> u16 {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         let port = socket.local_addr().expect("bound").port();
         tokio::spawn(async move {
@@ -179,6 +226,9 @@ mod tests {
                 let question = &packet[12..length];
                 let name_ends = question.iter().position(|b| *b == 0).expect("a name") + 1;
                 let is_ours = question[..name_ends].eq_ignore_ascii_case(b"\x02db\x03lan\0");
+                if !knows_ipv6 && question[name_ends..name_ends + 2] == [0, 28] {
+                    continue;
+                }
                 let is_a = question[name_ends..name_ends + 2] == [0, 1];
                 let mut answer = packet[..2].to_vec();
                 let code = if is_ours { 0x80 } else { 0x83 }; // NXDOMAIN
@@ -199,11 +249,36 @@ mod tests {
         let names = Names {
             resolv_conf: resolv_conf.path().into(),
             hosts: "/nonexistent".into(),
-            port: name_server().await,
+            port: name_server(true).await,
         };
         let found = look_up(&names, "db").await.expect("an address");
         assert_eq!(found, [IpAddr::from([10, 1, 2, 3])]);
         let missing = look_up(&names, "other").await.expect_err("no such name");
         assert_eq!(missing, NotReady::new(Reason::Unresolved, "no such name"));
+    }
+
+    #[tokio::test]
+    async fn neither_a_family_nor_a_server_that_is_silent_is_waited_for() {
+        let port = name_server(false).await;
+        // Bound and never read.
+        let _silent = UdpSocket::bind(("127.0.0.2", port)).await.expect("a port");
+        let resolv_conf = file("nameserver 127.0.0.2\nnameserver 127.0.0.1\n");
+        let names = Names {
+            resolv_conf: resolv_conf.path().into(),
+            hosts: "/nonexistent".into(),
+            port,
+        };
+        let start = std::time::Instant::now();
+        let found = look_up(&names, "db.lan").await.expect("an address");
+        assert_eq!(found, [IpAddr::from([10, 1, 2, 3])]);
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let mixed = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "::1"].map(address);
+        let expected = ["::1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(address);
+        assert_eq!(alternating(mixed.into()), expected);
     }
 }

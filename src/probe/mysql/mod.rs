@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::connect::{self, Stream};
-use super::{NotReady, Probe, Progress, Reason};
+use super::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::target::MySql;
 
 pub use errors::{MEANINGS, Meaning};
@@ -34,6 +34,7 @@ const NOTHING: &str = "DO 0";
 pub(super) async fn attempt(
     probe: &Probe,
     target: &MySql,
+    overlap: &Overlap,
     progress: &Progress,
 ) -> Result<(), NotReady> {
     let (stream, transport): (Box<dyn Stream>, _) = match &target.socket {
@@ -42,7 +43,7 @@ pub(super) async fn attempt(
             Transport::Local,
         ),
         None => {
-            let stream = connect::tcp(&probe.names, &target.endpoint, progress).await?;
+            let stream = connect::tcp(&probe.names, &target.endpoint, overlap, progress).await?;
             let peer = stream.peer_addr().and_then(|peer| {
                 stream.set_nodelay(true)?;
                 Ok(peer.ip())
