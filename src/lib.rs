@@ -40,6 +40,7 @@ use config::{Config, ConfigError, Surroundings};
 use exit::Exit;
 use probe::Probe;
 use probe::resolve::Names;
+#[cfg(feature = "tls")]
 use probe::tls::Trust;
 use sys::Inherited;
 
@@ -137,6 +138,7 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
         let probe = Probe {
             names: Arc::new(Names::default()),
             mysql_query: config.mysql_query,
+            #[cfg(feature = "tls")]
             trust: Trust::new(config.tls_authorities),
         };
         let ready = wait::all(config.targets, probe, timing).await;

@@ -114,6 +114,8 @@ pub enum TargetError {
     Parameter(String),
     #[error("expected socket=/PATH")]
     Socket,
+    #[error("expected no MySQL: this build of wait has none")]
+    NoMySql,
     #[error("expected ssl-mode=DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")]
     SslMode,
 }
@@ -230,6 +232,9 @@ impl MySql {
     /// # Errors
     /// Says what was expected, without any part of the text.
     pub fn parse(text: &str, parameters: Parameters) -> Result<Self, TargetError> {
+        if cfg!(not(feature = "mysql")) {
+            return Err(TargetError::NoMySql);
+        }
         let url = match split_scheme(text) {
             None => Url::parse(&format!("mysql://{text}")),
             Some(_) if is_mysql_url(text) => Url::parse(text),

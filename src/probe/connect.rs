@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "mysql")]
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
+#[cfg(feature = "mysql")]
+use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -22,8 +26,10 @@ use crate::target::Endpoint;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Something to talk through.
+#[cfg(feature = "tls")]
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
+#[cfg(feature = "tls")]
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Connects to a host.
@@ -127,6 +133,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Connects to a unix socket.
+#[cfg(feature = "mysql")]
 pub(super) async fn unix(path: &Path, progress: &Progress) -> Result<UnixStream, NotReady> {
     progress.set("connecting");
     let stream = UnixStream::connect(path).await;

@@ -1,9 +1,11 @@
 //! One attempt at one target: ready, or why not.
 
 mod connect;
+#[cfg(feature = "mysql")]
 pub mod mysql;
 mod path;
 pub mod resolve;
+#[cfg(feature = "tls")]
 pub mod tls;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::target::Target;
 use resolve::Names;
+#[cfg(feature = "tls")]
 use tls::Trust;
 
 /// What all attempts share.
@@ -26,6 +29,7 @@ pub struct Probe {
     /// The statement that must return a row, on every MySQL target.
     pub mysql_query: Option<String>,
     /// What certificates are verified against.
+    #[cfg(feature = "tls")]
     pub trust: Trust,
 }
 
@@ -47,7 +51,10 @@ impl Probe {
                 Ok(())
             }
             Target::Path(path) => path::attempt(path, overlap, progress).await,
+            #[cfg(feature = "mysql")]
             Target::MySql(mysql) => mysql::attempt(self, mysql, overlap, progress).await,
+            #[cfg(not(feature = "mysql"))]
+            Target::MySql(_) => Err(NotReady::new(Reason::Protocol, "not in this build")),
         }
     }
 }
@@ -97,6 +104,7 @@ impl Progress {
         self.state().doing = doing;
     }
 
+    #[cfg(feature = "mysql")]
     fn warn(&self, warning: &'static str) {
         self.state().warning = Some(warning);
     }

@@ -9,8 +9,8 @@ use mysql_common::packets::{AuthPlugin, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize;
 use num_bigint::BigUint;
 use pkcs1::RsaPublicKey;
-use rustls::pki_types::SubjectPublicKeyInfoDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
 use spki::SubjectPublicKeyInfoRef;
 
 use super::errors;
