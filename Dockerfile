@@ -5,6 +5,7 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY benches benches
 # On musl a binary is static by nature, on gnu by crt-static; that flag needs the target to be
 # named, or else it would be in force for the build scripts too.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -8,7 +8,7 @@ use clap::Parser;
 /// Waits until every target is ready, then becomes COMMAND.
 ///
 /// TARGET is HOST:PORT, tcp://HOST:PORT, mysql://[USER[:PASSWORD]@]HOST[:3306][/DATABASE]
-/// (or mariadb://), or env:NAME for what the variable NAME holds.
+/// (or mariadb://), http://…, https://…, or env:NAME for what the variable NAME holds.
 /// DURATION is a number of seconds, or 500ms, 1m 30s and the like.
 #[derive(Debug, Default, Parser)]
 #[command(
@@ -16,7 +16,7 @@ use clap::Parser;
     version,
     override_usage = "wait [OPTIONS] [--] [COMMAND [ARG]...]",
     after_help = "Also by environment alone: WAIT_COMMAND, WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD, \
-WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE, WAIT_MYSQL_QUERY, WAIT_SCRUB, WAIT_TLS_CA_FILE.\n\
+WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE, WAIT_MYSQL_QUERY, WAIT_SCRUB, WAIT_TLS_CA_FILE, SSL_CERT_FILE.\n\
 Exit status: 0 ready and no command, 1 not ready in time, 2 unusable settings, 126 and 127 the \
 command cannot be executed or found, otherwise the command's own."
 )]
@@ -64,6 +64,10 @@ pub struct Cli {
     /// text or json [WAIT_LOG_FORMAT, default text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+
+    /// One attempt at this target alone, for a HEALTHCHECK: 0 if it is ready, else a line and 1
+    #[arg(long, value_name = "TARGET")]
+    pub check: Option<String>,
 
     /// What to start; without it the exit status is the result [WAIT_COMMAND]
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]

@@ -20,11 +20,16 @@ use tracing_subscriber::filter::LevelFilter;
 /// How deep `env:` may name variables that hold `env:` again.
 const MAX_ENV_DEPTH: usize = 8;
 
+/// How much of an item an error shows, in characters.
+const LONGEST_ITEM: usize = 200;
+
 /// Everything that `wait` needs to know, decided.
 #[derive(Debug, PartialEq)]
 pub struct Config {
     /// What to wait for; MySQL targets have their user, password and database filled in.
     pub targets: Vec<Target>,
+    /// Whether it is one attempt that is asked for, and nothing but its result.
+    pub is_check: bool,
     /// How long and how often.
     pub timing: Timing,
     /// The statement that must return a row, on every MySQL target.
@@ -112,7 +117,10 @@ impl fmt::Display for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             "" => Ok(()),
-            item => write!(f, "{item}: "),
+            item => match item.char_indices().nth(LONGEST_ITEM) {
+                Some((end, _)) => write!(f, "{}…: ", &item[..end]),
+                None => write!(f, "{item}: "),
+            },
         }
     }
 }
@@ -195,12 +203,28 @@ pub fn resolve(
     let mut resolver = Resolver::new(surroundings);
     resolver.check_init(cli)?;
     let defaults = resolver.mysql_defaults()?;
+    let targets = match &cli.check {
+        Some(target) => resolver.check_target(target, cli, &defaults)?,
+        None => resolver.targets(cli, &defaults)?,
+    };
+    let mut timing = resolver.timing(cli)?;
+    if cli.check.is_some() {
+        timing = Timing {
+            timeout: Some(Duration::ZERO),
+            connect_timeout: timing.connect_timeout,
+            ..Timing::default()
+        };
+    }
     let config = Config {
-        targets: resolver.targets(cli, &defaults)?,
-        timing: resolver.timing(cli)?,
+        tls_authorities: resolver.tls_authorities(&targets)?,
+        targets,
+        is_check: cli.check.is_some(),
+        timing,
         mysql_query: defaults.query,
-        tls_authorities: resolver.tls_authorities()?,
-        command: resolver.command(cli)?,
+        command: match cli.check {
+            Some(_) => None,
+            None => resolver.command(cli)?,
+        },
         scrub: resolver.scrub()?,
     };
     Ok((config, resolver.notices))
@@ -327,11 +351,32 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn tls_authorities(&mut self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-        let Some(file) = self.raw(&env::TLS_CA_FILE) else {
-            return Ok(Vec::new());
-        };
-        let pem = self.read(&file, "a readable file with certificates")?;
+    /// Certificates to trust besides the built-in ones, where a certificate is verified at all.
+    fn tls_authorities(
+        &mut self,
+        targets: &[Target],
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let mut authorities = Vec::new();
+        if let Some(file) = self.raw(&env::TLS_CA_FILE) {
+            authorities = self.certificates(&file)?;
+        }
+        if targets.iter().any(Target::verifies_certificates)
+            && let Some(file) = self.raw(&env::SSL_CERT_FILE)
+        {
+            // It is not ours alone, and may be meant for programs that read other forms.
+            match self.certificates(&file) {
+                Ok(more) => authorities.extend(more),
+                Err(error) => self.notice(format!("{error}; the built-in ones are used")),
+            }
+        }
+        Ok(authorities)
+    }
+
+    fn certificates(
+        &self,
+        file: &Given<OsString>,
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let pem = self.read(file, "a readable file with certificates")?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         match certificates {
             Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -342,6 +387,33 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The target of a check, which may be a path too: there is no other flag for it.
+    fn check_target(
+        &mut self,
+        target: &str,
+        cli: &Cli,
+        defaults: &MySqlDefaults,
+    ) -> Result<Vec<Target>, ConfigError> {
+        let given = Given {
+            setting: "--check",
+            value: target.to_owned(),
+            is_flag: true,
+        };
+        if !cli.command.is_empty() {
+            return Err(given.error("", "expected no command beside it"));
+        }
+        let mut targets = Vec::new();
+        match target.starts_with('/') {
+            true => targets.push(Target::Path(target.into())),
+            false => self.expand(&given, List::Any, 0, &mut targets)?,
+        }
+        if targets.is_empty() {
+            return Err(given.error("", "expected a target"));
+        }
+        self.complete_all(&mut targets, defaults)?;
+        Ok(targets)
+    }
+
     fn targets(&mut self, cli: &Cli, defaults: &MySqlDefaults) -> Result<Vec<Target>, ConfigError> {
         let mut targets = Vec::new();
         for list in self.lists("--for", &cli.targets, &env::HOSTS)? {
@@ -350,11 +422,7 @@ impl<'a> Resolver<'a> {
         for list in self.lists("--mysql", &cli.mysql, &env::MYSQL)? {
             self.expand(&list, List::MySql, 0, &mut targets)?;
         }
-        for target in &mut targets {
-            if let Target::MySql(mysql) = target {
-                self.complete(mysql, defaults)?;
-            }
-        }
+        self.complete_all(&mut targets, defaults)?;
         // A flag holds one path, so that a path with a comma can be given there.
         if cli.paths.is_empty() {
             if let Some(list) = self.raw(&env::PATHS) {
@@ -418,6 +486,19 @@ impl<'a> Resolver<'a> {
                     list.error(target::redacted(&item, kind == List::MySql), expected)
                 })?;
                 targets.push(target);
+            }
+        }
+        Ok(())
+    }
+
+    fn complete_all(
+        &mut self,
+        targets: &mut [Target],
+        defaults: &MySqlDefaults,
+    ) -> Result<(), ConfigError> {
+        for target in targets {
+            if let Target::MySql(mysql) = target {
+                self.complete(mysql, defaults)?;
             }
         }
         Ok(())

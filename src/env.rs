@@ -61,6 +61,8 @@ pub const MYSQL_QUERY: Variable = variable("WAIT_MYSQL_QUERY");
 pub const SCRUB: Variable = variable("WAIT_SCRUB");
 /// Certificates to trust besides the built-in ones.
 pub const TLS_CA_FILE: Variable = variable("WAIT_TLS_CA_FILE");
+/// The same, by the name that OpenSSL and others know it by.
+pub const SSL_CERT_FILE: Variable = variable("SSL_CERT_FILE");
 
 /// All of them, in the order of the documentation.
 pub const ALL: &[&Variable] = &[
@@ -83,6 +85,7 @@ pub const ALL: &[&Variable] = &[
     &MYSQL_QUERY,
     &SCRUB,
     &TLS_CA_FILE,
+    &SSL_CERT_FILE,
 ];
 
 /// Whether `WAIT_SCRUB` takes the variable of this name out of the command's environment:

@@ -34,6 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use tracing_subscriber::filter::LevelFilter;
 
 use cli::Cli;
 use config::{Config, ConfigError, Surroundings};
@@ -62,6 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         variable: &|name| std::env::var_os(name),
         file: &read_file,
     };
+    let is_check = asks_for_check(&args);
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => Ok(cli),
         Err(error) if !error.use_stderr() => {
@@ -74,7 +76,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(config) => config,
         Err(error) => {
             report::unusable(&error);
-            return Exit::Unusable;
+            // Docker reserves every other status of a health check.
+            return match is_check {
+                true => Exit::NotReady,
+                false => Exit::Unusable,
+            };
         }
     };
     if let Err(errno) = init {
@@ -110,10 +116,13 @@ fn prepare(
     surroundings: &Surroundings<'_>,
 ) -> Result<Config, ConfigError> {
     // Even what is wrong with the command line is said as the environment wants it said.
-    let log = match &cli {
+    let mut log = match &cli {
         Ok(cli) => config::log_settings(cli, surroundings),
         Err(_) => config::log_settings(&Cli::default(), surroundings),
     };
+    if let (Ok(Cli { check: Some(_), .. }), Ok(log)) = (&cli, &mut log) {
+        log.level = log.level.min(LevelFilter::ERROR); // silent when all is well
+    }
     log::init(*log.as_ref().unwrap_or(&log::Settings::default()));
     let cli = cli?;
     log?;
@@ -134,13 +143,18 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
             report::pausing(timing.before, "before the first attempt");
             tokio::time::sleep(timing.before).await;
         }
-        report::waiting(&config);
+        if !config.is_check {
+            report::waiting(&config);
+        }
         let probe = Probe {
             names: Arc::new(Names::default()),
             mysql_query: config.mysql_query,
             #[cfg(feature = "tls")]
             trust: Trust::new(config.tls_authorities),
         };
+        if config.is_check {
+            return wait::check(config.targets, probe, timing.connect_timeout).await;
+        }
         let ready = wait::all(config.targets, probe, timing).await;
         if ready && !timing.after.is_zero() {
             report::pausing(timing.after, "now that everything is ready");
@@ -150,6 +164,13 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
     });
     runtime.shutdown_background();
     Ok(ready)
+}
+
+/// Whether the command line is one of a check, even if the rest of it is wrong.
+fn asks_for_check(args: &[OsString]) -> bool {
+    let ours = args.iter().take_while(|arg| *arg != "--");
+    ours.map(|arg| arg.as_encoded_bytes())
+        .any(|arg| arg == b"--check" || arg.starts_with(b"--check="))
 }
 
 /// The first line of clap's error alone, without its label.

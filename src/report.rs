@@ -57,6 +57,22 @@ pub fn starting(command: &Command) {
     info!(event = "starting", "starting {program}");
 }
 
+/// A target that was checked is not ready.
+pub fn unwell(target: &Target, why: &NotReady) {
+    // Docker keeps 4096 bytes of what a health check says.
+    let target: String = target.to_string().chars().take(500).collect();
+    error!(
+        event = "not_ready",
+        target,
+        attempts = 1,
+        reason = why.reason.name(),
+        detail = why.detail,
+        hint = why.hint,
+        "{target} is not ready: {why}; {}",
+        why.hint
+    );
+}
+
 /// Something of the system's that `wait` cannot do without failed.
 pub fn failed(what: &dyn fmt::Display) {
     error!(event = "notice", "{what}");

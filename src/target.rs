@@ -22,6 +22,8 @@ pub enum Target {
     Path(PathBuf),
     /// Ready when the server takes the login.
     MySql(MySql),
+    /// Ready when GET is answered with a status from 200 to 399.
+    Http(Http),
 }
 
 /// A host and a port.
@@ -57,6 +59,21 @@ pub struct MySql {
     pub database: Option<String>,
     /// Whether and how TLS is used.
     pub ssl_mode: SslMode,
+}
+
+/// What a web service is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Whether it is HTTPS, with a certificate that is verified.
+    pub is_secure: bool,
+    /// Where the service is.
+    pub endpoint: Endpoint,
+    /// For basic authentication.
+    pub user: Option<String>,
+    /// For basic authentication.
+    pub password: Option<Secret>,
+    /// The path and the query, as they are sent.
+    pub path: String,
 }
 
 /// MySQL's own `ssl-mode` values, from the least strict to the strictest.
@@ -98,8 +115,10 @@ pub enum TargetError {
     Port,
     #[error("expected a host name, an IPv4 address or [IPv6]")]
     Host,
-    #[error("expected HOST:PORT, tcp://HOST:PORT, mysql://…, mariadb://… or env:NAME")]
+    #[error("expected HOST:PORT, tcp://…, mysql://…, mariadb://…, http://…, https://… or env:NAME")]
     Scheme,
+    #[error("expected no HTTP: this build of wait has none")]
+    NoHttp,
     #[error("expected [USER[:PASSWORD]@]HOST[:PORT][/DATABASE] or a mysql:// URL")]
     NotMySql,
     #[error("not a URL ({0}); in a URL, special characters are percent-encoded")]
@@ -138,6 +157,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Target {
+    /// Whether it depends on who signed a certificate.
+    pub fn verifies_certificates(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Path(_) => false,
+            Self::MySql(mysql) => mysql.ssl_mode >= SslMode::VerifyCa,
+            Self::Http(http) => http.is_secure,
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = TargetError;
 
@@ -149,6 +179,11 @@ impl FromStr for Target {
                 Ok(Self::Tcp(rest.trim_end_matches('/').parse()?))
             }
             Some(_) if is_mysql_url(text) => Ok(Self::MySql(MySql::parse(text, Parameters::Ours)?)),
+            Some((scheme, _))
+                if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+            {
+                Ok(Self::Http(text.parse()?))
+            }
             Some(_) => Err(TargetError::Scheme),
         }
     }
@@ -160,6 +195,7 @@ impl fmt::Display for Target {
             Self::Tcp(endpoint) => endpoint.fmt(f),
             Self::Path(path) => path.display().fmt(f),
             Self::MySql(mysql) => mysql.fmt(f),
+            Self::Http(http) => http.fmt(f),
         }
     }
 }
@@ -240,11 +276,7 @@ impl MySql {
             Some(_) if is_mysql_url(text) => Url::parse(text),
             Some(_) => return Err(TargetError::NotMySql),
         };
-        let url = url.map_err(|error| match error {
-            url::ParseError::InvalidPort => TargetError::Port,
-            url::ParseError::EmptyHost => TargetError::Host,
-            other => TargetError::Url(other),
-        })?;
+        let url = url.map_err(url_error)?;
         // What an '@' here ends is most likely the rest of a password that was not encoded.
         let behind_host = [Some(url.path()), url.query(), url.fragment()];
         if behind_host.into_iter().flatten().any(|s| s.contains('@')) {
@@ -312,6 +344,56 @@ impl fmt::Display for MySql {
             write!(f, "{separator}ssl-mode={}", self.ssl_mode.name())?;
         }
         Ok(())
+    }
+}
+
+impl FromStr for Http {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if cfg!(not(feature = "http")) {
+            return Err(TargetError::NoHttp);
+        }
+        let url = Url::parse(text).map_err(url_error)?;
+        let port = match url.port_or_known_default() {
+            None | Some(0) => return Err(TargetError::Port),
+            Some(port) => port,
+        };
+        let query = url.query().map(|query| format!("?{query}"));
+        Ok(Self {
+            is_secure: url.scheme() == "https",
+            endpoint: Endpoint {
+                host: decode(url.host_str().ok_or(TargetError::Host)?)?.parse()?,
+                port,
+            },
+            user: non_empty(decode(url.username())?),
+            password: url.password().map(decode).transpose()?.map(Secret::new),
+            path: format!("{}{}", url.path(), query.unwrap_or_default()),
+        })
+    }
+}
+
+impl Http {
+    /// The host, and the port unless it is the scheme's own: what a `Host` header holds.
+    pub fn authority(&self) -> String {
+        match (self.is_secure, self.endpoint.port) {
+            (false, 80) | (true, 443) => self.endpoint.host.to_string(),
+            _ => self.endpoint.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_secure {
+            "https://"
+        } else {
+            "http://"
+        })?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
+        }
+        write!(f, "{}{}", self.authority(), self.path)
     }
 }
 
@@ -429,6 +511,14 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://")
 }
 
+fn url_error(error: url::ParseError) -> TargetError {
+    match error {
+        url::ParseError::InvalidPort => TargetError::Port,
+        url::ParseError::EmptyHost => TargetError::Host,
+        other => TargetError::Url(other),
+    }
+}
+
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -489,6 +579,13 @@ mod tests {
             ("::1:80", "[::1]:80"),
             ("env:3306", "env:3306"),
             ("mysql://db", "mysql://db:3306"),
+            ("http://web", "http://web/"),
+            ("HTTPS://Web:443/a?b=c,d#e", "https://web/a?b=c,d"),
+            ("https://web:80/", "https://web:80/"),
+            (
+                "http://u%40x:secret@[::1]:8080/p",
+                "http://u%40x@[::1]:8080/p",
+            ),
             ("mariadb://db:3307", "mysql://db:3307"),
             ("mysql://app:secret@db/shop", "mysql://app@db:3306/shop"),
             ("mysql://[::1]/shop", "mysql://[::1]:3306/shop"),
@@ -504,8 +601,14 @@ mod tests {
             let target = parse(written).unwrap_or_else(|error| panic!("{written}: {error}"));
             assert_eq!(target.to_string(), printed, "{written}");
             let mut again = parse(printed).expect(printed);
-            if let (Target::MySql(again), Target::MySql(first)) = (&mut again, &target) {
-                again.password.clone_from(&first.password);
+            match (&mut again, &target) {
+                (Target::MySql(again), Target::MySql(first)) => {
+                    again.password.clone_from(&first.password);
+                }
+                (Target::Http(again), Target::Http(first)) => {
+                    again.password.clone_from(&first.password);
+                }
+                _ => {}
             }
             assert_eq!(again, target, "{printed}");
         }
@@ -530,6 +633,9 @@ mod tests {
             ("[db]:80", E::Host),
             ("user@db:80", E::Host),
             ("ftp://db:21", E::Scheme),
+            ("http://web:0", E::Port),
+            ("http://web:x", E::Port),
+            ("http://", E::Host),
             ("mysql://db:0", E::Port),
             ("mysql://db:99999", E::Port),
             ("mysql://", E::Host),

@@ -51,6 +51,30 @@ pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing) -> bool {
     all_ready
 }
 
+/// Makes one attempt at each target and reports what is not ready, and nothing else. Returns whether
+/// all are ready.
+pub async fn check(targets: Vec<Target>, probe: Probe, limit: Duration) -> bool {
+    let probe = Arc::new(probe);
+    let mut attempts: JoinSet<bool> = targets
+        .into_iter()
+        .map(|target| {
+            let (target, probe) = (Arc::new(target), Arc::clone(&probe));
+            async move {
+                let overlap = Overlap::new(Overlap::MOST);
+                let result = attempt(&target, &probe, &overlap, limit, None).await;
+                result
+                    .inspect_err(|why| report::unwell(&target, why))
+                    .is_ok()
+            }
+        })
+        .collect();
+    let mut all_ready = true;
+    while let Some(ready) = attempts.join_next().await {
+        all_ready &= ready.unwrap_or(false);
+    }
+    all_ready
+}
+
 /// Waits for one target.
 async fn one(
     target: Target,
@@ -74,7 +98,8 @@ async fn one(
             Some(interval) => interval.max(SHORTEST_PACE),
             None => (start.elapsed() / 100).clamp(SHORTEST_PACE, LONGEST_PAUSE),
         };
-        let why = match attempt(&target, &probe, &overlap, limit, &mut reporter).await {
+        let attempt = attempt(&target, &probe, &overlap, limit, Some(&mut reporter));
+        let why = match attempt.await {
             Ok(()) => {
                 reporter.ready();
                 return true;
@@ -115,7 +140,7 @@ async fn attempt(
     probe: &Arc<Probe>,
     overlap: &Overlap,
     limit: Duration,
-    reporter: &mut Reporter,
+    mut reporter: Option<&mut Reporter>,
 ) -> Result<(), NotReady> {
     let progress = Progress::default();
     let mut task = {
@@ -132,10 +157,12 @@ async fn attempt(
     };
     let mut ended = timeout(limit.min(TELLING), &mut task).await;
     if ended.is_err() && limit > TELLING {
-        reporter.pending(no_answer(TELLING));
+        if let Some(reporter) = &mut reporter {
+            reporter.pending(no_answer(TELLING));
+        }
         ended = timeout(limit - TELLING, &mut task).await;
     }
-    if let Some(warning) = progress.warning() {
+    if let (Some(reporter), Some(warning)) = (reporter, progress.warning()) {
         reporter.warn(warning);
     }
     match ended {

@@ -91,6 +91,7 @@ fn without_settings_there_is_nothing_to_wait_for() {
             after: s(0),
         },
         mysql_query: None,
+        is_check: false,
         tls_authorities: Vec::new(),
         command: None,
         scrub: false,

@@ -1,6 +1,8 @@
 //! One attempt at one target: ready, or why not.
 
 mod connect;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod path;
@@ -53,6 +55,10 @@ impl Probe {
             Target::Path(path) => path::attempt(path, overlap, progress).await,
             #[cfg(feature = "mysql")]
             Target::MySql(mysql) => mysql::attempt(self, mysql, overlap, progress).await,
+            #[cfg(feature = "http")]
+            Target::Http(http) => http::attempt(self, http, overlap, progress).await,
+            #[cfg(not(feature = "http"))]
+            Target::Http(_) => Err(NotReady::new(Reason::Protocol, "not in this build")),
             #[cfg(not(feature = "mysql"))]
             Target::MySql(_) => Err(NotReady::new(Reason::Protocol, "not in this build")),
         }
@@ -199,13 +205,15 @@ pub enum Reason {
     QueryEmpty,
     /// Any other error of the server's.
     ServerError(u16),
+    /// Something else than success, as a status of HTTP.
+    HttpStatus(u16),
     /// No such file or directory.
     Missing,
 }
 
 impl Reason {
-    /// All of them; `ServerError` with no number in particular.
-    pub const ALL: [Self; 17] = [
+    /// All of them, with no number in particular.
+    pub const ALL: [Self; 18] = [
         Self::Unresolved,
         Self::Refused,
         Self::Unreachable,
@@ -222,6 +230,7 @@ impl Reason {
         Self::QueryFailed,
         Self::QueryEmpty,
         Self::ServerError(0),
+        Self::HttpStatus(0),
         Self::Missing,
     ];
 
@@ -244,6 +253,7 @@ impl Reason {
             Self::QueryFailed => "query_failed",
             Self::QueryEmpty => "query_empty",
             Self::ServerError(_) => "server_error",
+            Self::HttpStatus(_) => "http_status",
             Self::Missing => "missing",
         }
     }
@@ -260,7 +270,9 @@ impl Reason {
             Self::Closed => {
                 "is there a server behind the port? A published port is open before its container listens"
             }
-            Self::Protocol => "is this the port of a MySQL server (3306, not 33060)?",
+            Self::Protocol => {
+                "is this the right port, for MySQL 3306 and not 33060, and https:// for TLS?"
+            }
             Self::AccessDenied => {
                 "check the user and password, here and on the server (WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD or _FILE)"
             }
@@ -278,6 +290,7 @@ impl Reason {
                 "have the migrations run, and is WAIT_MYSQL_QUERY right?"
             }
             Self::ServerError(_) => "the server's log may say more",
+            Self::HttpStatus(_) => "is this its path? Otherwise its own log says more",
             Self::Missing => "is the volume mounted, and who makes the file?",
         }
     }

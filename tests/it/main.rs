@@ -8,6 +8,7 @@ mod certificates;
 mod containers;
 mod docs;
 mod handover;
+mod http;
 mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
