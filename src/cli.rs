@@ -41,7 +41,7 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION")]
     pub connect_timeout: Option<String>,
 
-    /// The pause between attempts [WAIT_SLEEP_INTERVAL, default adaptive: short at first, then 1% of the time waited]
+    /// The pause between attempts [WAIT_SLEEP_INTERVAL, default adaptive: 1% of the time waited]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 

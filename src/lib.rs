@@ -31,7 +31,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -147,7 +146,7 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
             report::waiting(&config);
         }
         let probe = Probe {
-            names: Arc::new(Names::default()),
+            names: Names::default(),
             mysql_query: config.mysql_query,
             #[cfg(feature = "tls")]
             trust: Trust::new(config.tls_authorities),

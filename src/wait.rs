@@ -1,8 +1,11 @@
 //! The waiting: a loop for every target, all under one deadline.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -12,8 +15,12 @@ use crate::report::{self, Reporter};
 use crate::sys;
 use crate::target::Target;
 
-/// The shortest pause between attempts: what the timer can tell apart, doubled.
+/// The shortest pause that can be asked for: what the timer can tell apart, doubled.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+/// The shortest adaptive pause.
+const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(5);
+/// What an attempt and the start of the command take, about, so that all of it is 1 %.
+const OVERHEAD: Duration = Duration::from_millis(4);
 /// The shortest pause after a server decided against us, so as not to press it.
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
@@ -134,20 +141,17 @@ async fn one(
     false
 }
 
-/// Makes one attempt, in a task of its own: not even a library that panics ends the wait.
+/// Makes one attempt. Not even a library that panics ends the wait.
 async fn attempt(
-    target: &Arc<Target>,
-    probe: &Arc<Probe>,
+    target: &Target,
+    probe: &Probe,
     overlap: &Overlap,
     limit: Duration,
     mut reporter: Option<&mut Reporter>,
 ) -> Result<(), NotReady> {
     let progress = Progress::default();
-    let mut task = {
-        let (target, probe) = (Arc::clone(target), Arc::clone(probe));
-        let (overlap, progress) = (overlap.clone(), progress.clone());
-        tokio::spawn(async move { probe.attempt(&target, &overlap, &progress).await })
-    };
+    let attempt = AssertUnwindSafe(probe.attempt(target, overlap, &progress));
+    let mut attempt = pin!(attempt.catch_unwind());
     let no_answer = |time: Duration| {
         let (time, doing) = (report::seconds(time), progress.doing());
         NotReady::new(
@@ -155,12 +159,12 @@ async fn attempt(
             format!("no answer for {time} while {doing}"),
         )
     };
-    let mut ended = timeout(limit.min(TELLING), &mut task).await;
+    let mut ended = timeout(limit.min(TELLING), &mut attempt).await;
     if ended.is_err() && limit > TELLING {
         if let Some(reporter) = &mut reporter {
             reporter.pending(no_answer(TELLING));
         }
-        ended = timeout(limit - TELLING, &mut task).await;
+        ended = timeout(limit - TELLING, &mut attempt).await;
     }
     if let (Some(reporter), Some(warning)) = (reporter, progress.warning()) {
         reporter.warn(warning);
@@ -171,22 +175,19 @@ async fn attempt(
             let detail = format!("an answer that makes no sense, while {}", progress.doing());
             Err(NotReady::new(Reason::Protocol, detail))
         }
-        Err(_) => {
-            task.abort();
-            Err(no_answer(limit))
-        }
+        Err(_) => Err(no_answer(limit)),
     }
 }
 
 /// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
 /// waited. A target that becomes ready is found by the next attempt, so it is found late by one
 /// pause and one attempt at most: with pauses of a hundredth of the time waited, by no more than 1 %
-/// of the wait (2 ms at its start, a second when it has gone on for more than 100), while the number
-/// of attempts grows with the logarithm of the time alone: 100 in every stretch that multiplies the
-/// time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to half of the
-/// pause away, so that a hundred replicas do not knock in step. After a server's decision (denied,
-/// full) the pause is a fifth of the time waited, from 100 ms to a second, and jitter adds to it: who
-/// has said no is not pressed.
+/// of the wait (5 ms in its first second, a second when it has gone on for more than 100), while the
+/// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
+/// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
+/// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. After a
+/// server's decision (denied, full) the pause is a fifth of the time waited, from 100 ms to a second,
+/// and jitter adds to it: who has said no is not pressed.
 fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool, jitter: f64) -> Duration {
     match interval {
         Some(interval) => interval.max(SHORTEST_PAUSE),
@@ -194,8 +195,9 @@ fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool, jitter:
             .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
             .mul_f64(1.0 + jitter / 2.0),
         None => (waited / 100)
-            .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
-            .mul_f64(1.0 - jitter / 2.0),
+            .saturating_sub(OVERHEAD)
+            .clamp(SHORTEST_ADAPTIVE_PAUSE, LONGEST_PAUSE)
+            .mul_f64(1.0 - jitter / 10.0),
     }
 }
 
@@ -212,9 +214,10 @@ mod tests {
         for (interval, waited, is_decided, least, most) in [
             (Some(ms(700)), 90_000, true, 700, 700),
             (Some(ms(0)), 0, false, 2, 2),
-            (None, 0, false, 1, 2),
-            (None, 5_000, false, 25, 50),
-            (None, 1_000_000, false, 500, 1_000),
+            (None, 0, false, 4, 5),
+            (None, 1_000, false, 5, 6),
+            (None, 5_000, false, 41, 46),
+            (None, 2_000_000, false, 900, 1_000),
             (None, 0, true, 100, 150),
             (None, 2_000, true, 400, 600),
             (None, 60_000, true, 1_000, 1_500),
@@ -222,7 +225,8 @@ mod tests {
             let pause = |jitter| pause(interval, ms(waited), is_decided, jitter);
             let mut ends = [pause(0.0), pause(1.0)];
             ends.sort();
-            assert_eq!(ends, [ms(least), ms(most)], "after {waited} ms");
+            let ends = ends.map(|end| end.as_millis() as u64);
+            assert_eq!(ends, [least, most], "after {waited} ms");
         }
     }
 }

@@ -5,15 +5,19 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(feature = "mysql")]
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Aborted, abortable, pending};
+use futures_util::stream::{FuturesUnordered, Stream};
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(feature = "tls")]
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(feature = "mysql")]
 use tokio::net::UnixStream;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::resolve::Names;
@@ -27,10 +31,10 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Something to talk through.
 #[cfg(feature = "tls")]
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 #[cfg(feature = "tls")]
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Connects to a host.
 ///
@@ -40,26 +44,26 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// well or not, decides. When there are too many the second is given up: the first has all the time
 /// that an attempt may take, in case the way is just slow.
 pub(super) async fn tcp(
-    names: &Arc<Names>,
+    names: &Names,
     endpoint: &Endpoint,
     overlap: &Overlap,
     progress: &Progress,
 ) -> Result<TcpStream, NotReady> {
-    let mut tries = JoinSet::new();
+    let mut tries = FuturesUnordered::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
+    let pace = match overlap.most {
+        0 | 1 => Duration::MAX,
+        _ => overlap.pace,
+    };
     loop {
         // What is told is what the first is doing.
         let progress = match handles.is_empty() {
             true => progress.clone(),
             false => Progress::default(),
         };
-        let (names, endpoint) = (Arc::clone(names), endpoint.clone());
-        let new = async move { look_up_and_connect(&names, &endpoint, &progress).await };
-        handles.push_back(tries.spawn(new));
-        let pace = match overlap.most {
-            0 | 1 => Duration::MAX,
-            _ => overlap.pace,
-        };
+        let (new, handle) = abortable(look_up_and_connect(names, endpoint, progress));
+        tries.push(new);
+        handles.push_back(handle);
         if let Ok(ended) = timeout(pace, first_to_end(&mut tries)).await {
             return ended;
         }
@@ -72,14 +76,13 @@ pub(super) async fn tcp(
 }
 
 async fn first_to_end(
-    tries: &mut JoinSet<Result<TcpStream, NotReady>>,
+    tries: &mut (impl Stream<Item = Result<Result<TcpStream, NotReady>, Aborted>> + Unpin),
 ) -> Result<TcpStream, NotReady> {
     loop {
-        match tries.join_next().await {
+        match tries.next().await {
             Some(Ok(result)) => return result,
-            Some(Err(error)) if error.is_cancelled() => {} // one that was given up
-            Some(Err(error)) => return Err(NotReady::new(Reason::Unreachable, error.to_string())),
-            None => std::future::pending().await, // there is always one
+            Some(Err(Aborted)) => {} // one that was given up
+            None => pending().await, // there is always one
         }
     }
 }
@@ -87,30 +90,26 @@ async fn first_to_end(
 async fn look_up_and_connect(
     names: &Names,
     endpoint: &Endpoint,
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<TcpStream, NotReady> {
-    let addresses = names.look_up(&endpoint.host, progress).await?;
+    let addresses = names.look_up(&endpoint.host, &progress).await?;
     progress.set("connecting");
     let mut addresses = addresses
         .into_iter()
-        .map(|address| SocketAddr::new(address, endpoint.port));
-    let mut attempts = JoinSet::new();
+        .map(|address| SocketAddr::new(address, endpoint.port))
+        .peekable();
+    let mut attempts = FuturesUnordered::new();
     // Of several failures the first is told: the others are most often the same.
     let mut first_error = None;
     loop {
-        let ended = match addresses.next() {
-            Some(address) => {
-                attempts.spawn(connect(address));
-                timeout(HEAD_START, attempts.join_next()).await
-            }
-            None => Ok(attempts.join_next().await),
+        attempts.extend(addresses.next().map(connect));
+        let head_start = match addresses.peek() {
+            Some(_) => HEAD_START,
+            None => Duration::MAX,
         };
-        match ended {
-            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
-            Ok(Some(Ok(Err(error)))) => first_error = first_error.or(Some(error)),
-            Ok(Some(Err(panic))) => {
-                first_error = first_error.or(Some(io::Error::other(panic)));
-            }
+        match timeout(head_start, attempts.next()).await {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => first_error = first_error.or(Some(error)),
             Ok(None) => {
                 return Err(match first_error {
                     Some(error) => NotReady::from_io(&error),
@@ -123,7 +122,29 @@ async fn look_up_and_connect(
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let (domain, tcp) = (Domain::for_address(address), Some(Protocol::TCP));
+    #[cfg(target_os = "linux")]
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), tcp)?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = Socket::new(domain, Type::STREAM, tcp)?;
+    #[cfg(not(target_os = "linux"))]
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    // On one machine, between containers too, the refusal is there by now. To see it without the
+    // reactor and its timers halves what a wait costs.
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    if stream.peer_addr().is_err() {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
     // Where nobody listens on a port of the ephemeral range, the kernel now and then picks that
     // very port for our end, and the connection is one with ourselves.
     if stream.local_addr()? == stream.peer_addr()? {
@@ -151,7 +172,7 @@ mod tests {
 
     async fn connect_to(port: u16) -> Result<TcpStream, NotReady> {
         let endpoint = format!("127.0.0.1:{port}").parse().expect("an endpoint");
-        let (names, overlap) = (Arc::default(), Overlap::new(Overlap::MOST));
+        let (names, overlap) = (Names::default(), Overlap::new(Overlap::MOST));
         tcp(&names, &endpoint, &overlap, &Progress::default()).await
     }
 

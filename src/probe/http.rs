@@ -13,7 +13,7 @@ use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::connect::{self, Stream};
+use super::connect::{self, Connection};
 use super::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::target::{Http, Secret, SslMode};
 
@@ -32,7 +32,7 @@ pub(super) async fn attempt(
     progress: &Progress,
 ) -> Result<(), NotReady> {
     let stream = connect::tcp(&probe.names, &target.endpoint, overlap, progress).await?;
-    let mut stream: Box<dyn Stream> = Box::new(stream);
+    let mut stream: Box<dyn Connection> = Box::new(stream);
     if target.is_secure {
         let host = &target.endpoint.host;
         let secured = probe

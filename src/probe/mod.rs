@@ -27,7 +27,7 @@ use tls::Trust;
 #[derive(Debug, Default)]
 pub struct Probe {
     /// How names become addresses.
-    pub names: Arc<Names>,
+    pub names: Names,
     /// The statement that must return a row, on every MySQL target.
     pub mysql_query: Option<String>,
     /// What certificates are verified against.

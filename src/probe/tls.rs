@@ -11,7 +11,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-use super::connect::Stream;
+use super::connect::Connection;
 use super::{NotReady, Progress, Reason};
 use crate::target::{Host, SslMode};
 
@@ -48,7 +48,7 @@ impl Trust {
     /// some servers would hold that against the host.
     pub(super) async fn secure(
         &self,
-        stream: Box<dyn Stream>,
+        stream: Box<dyn Connection>,
         host: &Host,
         mode: SslMode,
         progress: &Progress,
@@ -106,7 +106,7 @@ impl Trust {
 
 /// A connection with TLS.
 pub(super) struct Secured {
-    pub(super) stream: Box<dyn Stream>,
+    pub(super) stream: Box<dyn Connection>,
     /// Why the server is not to be told anything that others must not know.
     pub(super) distrust: Option<NotReady>,
 }

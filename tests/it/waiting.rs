@@ -1,6 +1,5 @@
 //! When the command starts, and when it does not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use compose_wait::config::Timing;
@@ -111,11 +110,11 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
     let mut resolv_conf = tempfile::NamedTempFile::new().expect("a file");
     std::io::Write::write_all(&mut resolv_conf, b"nameserver 127.0.0.1\n").expect("written");
     let probe = Probe {
-        names: Arc::new(Names {
+        names: Names {
             resolv_conf: resolv_conf.path().into(),
             hosts: "/nonexistent".into(),
             port: name_server.local_addr().expect("bound").port(),
-        }),
+        },
         ..Probe::default()
     };
     let timing = Timing {

@@ -15,7 +15,7 @@ use spki::SubjectPublicKeyInfoRef;
 
 use super::errors;
 use super::session::{EOF, ERROR, MORE_DATA, OK, Session};
-use crate::probe::connect::Stream;
+use crate::probe::connect::Connection;
 use crate::probe::tls::Trust;
 use crate::probe::{NotReady, Progress, Reason};
 use crate::target::{MySql, Secret, SslMode};
@@ -73,7 +73,7 @@ const OAEP_OVERHEAD: usize = 42;
 
 /// Reads the greeting. What comes in its place ends the connection from the other side.
 pub(super) async fn greeting(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Connection>,
     progress: &Progress,
 ) -> Result<(Session, Greeting), NotReady> {
     progress.set("waiting for the greeting");

@@ -16,7 +16,7 @@ mod session;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::connect::{self, Stream};
+use super::connect::{self, Connection};
 use super::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::target::MySql;
 
@@ -37,7 +37,7 @@ pub(super) async fn attempt(
     overlap: &Overlap,
     progress: &Progress,
 ) -> Result<(), NotReady> {
-    let (stream, transport): (Box<dyn Stream>, _) = match &target.socket {
+    let (stream, transport): (Box<dyn Connection>, _) = match &target.socket {
         Some(path) => (
             Box::new(connect::unix(path, progress).await?),
             Transport::Local,
@@ -60,7 +60,7 @@ pub(super) async fn attempt(
 
 /// All that is said over one connection.
 async fn converse(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Connection>,
     transport: Transport,
     probe: &Probe,
     target: &MySql,

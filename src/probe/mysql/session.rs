@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::errors;
-use crate::probe::connect::Stream;
+use crate::probe::connect::Connection;
 use crate::probe::tls::{Secured, Trust};
 use crate::probe::{NotReady, Progress, Reason};
 use crate::target::{Host, SslMode};
@@ -30,14 +30,14 @@ pub(super) const ERROR: u8 = 0xff;
 
 /// A connection to a server.
 pub(super) struct Session {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Connection>,
     /// The number that the next packet has.
     sequence: u8,
     progress: Progress,
 }
 
 impl Session {
-    pub(super) fn new(stream: Box<dyn Stream>, progress: &Progress) -> Self {
+    pub(super) fn new(stream: Box<dyn Connection>, progress: &Progress) -> Self {
         Self {
             stream,
             sequence: 0,
