@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use url::Url;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+#[cfg(feature = "url")]
+mod urls;
 
 /// The port of MySQL and MariaDB where a target names none.
 pub const MYSQL_PORT: u16 = 3306;
@@ -121,6 +123,7 @@ pub enum TargetError {
     NoHttp,
     #[error("expected [USER[:PASSWORD]@]HOST[:PORT][/DATABASE] or a mysql:// URL")]
     NotMySql,
+    #[cfg(feature = "url")]
     #[error("not a URL ({0}); in a URL, special characters are percent-encoded")]
     Url(url::ParseError),
     #[error("an '@' behind the host: in a URL, special characters are percent-encoded")]
@@ -267,60 +270,18 @@ impl MySql {
     ///
     /// # Errors
     /// Says what was expected, without any part of the text.
+    #[cfg(feature = "mysql")]
     pub fn parse(text: &str, parameters: Parameters) -> Result<Self, TargetError> {
-        if cfg!(not(feature = "mysql")) {
-            return Err(TargetError::NoMySql);
-        }
-        let url = match split_scheme(text) {
-            None => Url::parse(&format!("mysql://{text}")),
-            Some(_) if is_mysql_url(text) => Url::parse(text),
-            Some(_) => return Err(TargetError::NotMySql),
-        };
-        let url = url.map_err(url_error)?;
-        // What an '@' here ends is most likely the rest of a password that was not encoded.
-        let behind_host = [Some(url.path()), url.query(), url.fragment()];
-        if behind_host.into_iter().flatten().any(|s| s.contains('@')) {
-            return Err(TargetError::MisplacedAt);
-        }
+        urls::mysql(text, parameters)
+    }
 
-        let host = url.host_str().ok_or(TargetError::Host)?;
-        let port = url.port().unwrap_or(MYSQL_PORT);
-        if port == 0 {
-            return Err(TargetError::Port);
-        }
-        let password = match url.password() {
-            Some(password) => Some(Secret::new(decode(password)?)),
-            // The URL parser does not tell an empty password from none.
-            None if text.contains(":@") => Some(Secret::new("")),
-            None => None,
-        };
-        let database = decode(url.path().strip_prefix('/').unwrap_or(""))?;
-        if url.path().matches('/').count() > 1 || url.fragment().is_some() {
-            return Err(TargetError::Database);
-        }
-        let (mut ssl_mode, mut socket) = (SslMode::default(), None);
-        for (name, value) in url.query_pairs() {
-            match name.as_ref() {
-                "ssl-mode" => ssl_mode = value.parse()?,
-                "socket" if value.starts_with('/') => socket = Some(value.as_ref().into()),
-                "socket" if parameters == Parameters::Ours => return Err(TargetError::Socket),
-                _ if parameters == Parameters::Ours => {
-                    return Err(TargetError::Parameter(name.into_owned()));
-                }
-                _ => {}
-            }
-        }
-        Ok(Self {
-            endpoint: Endpoint {
-                host: decode(host)?.parse()?,
-                port,
-            },
-            socket,
-            user: non_empty(decode(url.username())?),
-            password,
-            database: non_empty(database),
-            ssl_mode,
-        })
+    /// This build knows none.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "mysql"))]
+    pub fn parse(_: &str, _: Parameters) -> Result<Self, TargetError> {
+        Err(TargetError::NoMySql)
     }
 }
 
@@ -350,26 +311,14 @@ impl fmt::Display for MySql {
 impl FromStr for Http {
     type Err = TargetError;
 
+    #[cfg(feature = "http")]
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        if cfg!(not(feature = "http")) {
-            return Err(TargetError::NoHttp);
-        }
-        let url = Url::parse(text).map_err(url_error)?;
-        let port = match url.port_or_known_default() {
-            None | Some(0) => return Err(TargetError::Port),
-            Some(port) => port,
-        };
-        let query = url.query().map(|query| format!("?{query}"));
-        Ok(Self {
-            is_secure: url.scheme() == "https",
-            endpoint: Endpoint {
-                host: decode(url.host_str().ok_or(TargetError::Host)?)?.parse()?,
-                port,
-            },
-            user: non_empty(decode(url.username())?),
-            password: url.password().map(decode).transpose()?.map(Secret::new),
-            path: format!("{}{}", url.path(), query.unwrap_or_default()),
-        })
+        urls::http(text)
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn from_str(_: &str) -> Result<Self, TargetError> {
+        Err(TargetError::NoHttp)
     }
 }
 
@@ -511,14 +460,6 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://")
 }
 
-fn url_error(error: url::ParseError) -> TargetError {
-    match error {
-        url::ParseError::InvalidPort => TargetError::Port,
-        url::ParseError::EmptyHost => TargetError::Host,
-        other => TargetError::Url(other),
-    }
-}
-
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -529,17 +470,6 @@ fn parse_port(text: &str) -> Result<u16, TargetError> {
         Ok(port) if port > 0 && is_digits(text) => Ok(port),
         _ => Err(TargetError::Port),
     }
-}
-
-fn decode(text: &str) -> Result<String, TargetError> {
-    percent_decode_str(text)
-        .decode_utf8()
-        .map(Into::into)
-        .map_err(|_| TargetError::Encoding)
-}
-
-fn non_empty(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub(super) async fn tcp(
             true => progress.clone(),
             false => Progress::default(),
         };
-        let (new, handle) = abortable(look_up_and_connect(names, endpoint, progress));
+        let (new, handle) = abortable(look_up_and_connect(names, endpoint, overlap, progress));
         tries.push(new);
         handles.push_back(handle);
         if let Ok(ended) = timeout(pace, first_to_end(&mut tries)).await {
@@ -90,9 +90,10 @@ async fn first_to_end(
 async fn look_up_and_connect(
     names: &Names,
     endpoint: &Endpoint,
+    overlap: &Overlap,
     progress: Progress,
 ) -> Result<TcpStream, NotReady> {
-    let addresses = names.look_up(&endpoint.host, &progress).await?;
+    let addresses = names.look_up(&endpoint.host, overlap, &progress).await?;
     progress.set("connecting");
     let mut addresses = addresses
         .into_iter()

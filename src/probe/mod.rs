@@ -13,10 +13,11 @@ pub mod tls;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::target::Target;
 use resolve::Names;
@@ -65,6 +66,9 @@ impl Probe {
     }
 }
 
+/// What a look at a path or the C library's look-up of a name needs, in bytes.
+const STACK: usize = 256 * 1024;
+
 /// What may go on side by side for one target, so that what hangs does not hold up what would not.
 #[derive(Clone, Debug)]
 pub struct Overlap {
@@ -72,8 +76,8 @@ pub struct Overlap {
     pub pace: Duration,
     /// How many of them there are at most.
     pub most: usize,
-    /// One permit for every look at a path that may be stuck.
-    pub looks: Arc<Semaphore>,
+    /// One permit for every thread that may be stuck.
+    threads: Arc<Semaphore>,
 }
 
 impl Overlap {
@@ -86,8 +90,25 @@ impl Overlap {
         Self {
             pace: Duration::from_millis(80),
             most: most.clamp(1, Self::MOST),
-            looks: Arc::new(Semaphore::new(Self::MOST)),
+            threads: Arc::new(Semaphore::new(Self::MOST)),
         }
+    }
+
+    /// Does what cannot be cancelled on a thread of its own: a dead network file system, say, must
+    /// not hold up the deadline.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        // Never closed; while earlier threads are stuck this waits, as long as the attempt may take.
+        let permit = Arc::clone(&self.threads).acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
+        let (tell, told) = oneshot::channel();
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            let _ = tell.send(work()); // nobody may be waiting any more
+            drop(permit);
+        })?;
+        told.await.map_err(io::Error::other)?
     }
 }
 

@@ -2,15 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread;
-
-use tokio::sync::oneshot;
 
 use super::{NotReady, Overlap, Progress, Reason};
-
-/// What a look needs, in bytes.
-const STACK: usize = 128 * 1024;
 
 /// Ready when there is something at the path, links followed.
 pub(super) async fn attempt(
@@ -21,7 +14,10 @@ pub(super) async fn attempt(
     progress.set("looking at the file system");
     let result = match look_without_waiting(path) {
         Some(result) => result,
-        None => look_aside(path, overlap).await,
+        None => {
+            let path = path.to_owned();
+            overlap.aside(move || path.metadata().map(drop)).await
+        }
     };
     result.map_err(|error| {
         let detail = match error.kind() {
@@ -53,17 +49,4 @@ fn look_without_waiting(path: &Path) -> Option<io::Result<()>> {
 #[cfg(not(target_os = "linux"))]
 fn look_without_waiting(_: &Path) -> Option<io::Result<()>> {
     None
-}
-
-/// Looks on a thread of its own: a dead network file system must not hold up the deadline.
-async fn look_aside(path: &Path, overlap: &Overlap) -> io::Result<()> {
-    let (looks, path) = (Arc::clone(&overlap.looks), path.to_owned());
-    // Never closed; while earlier looks are stuck this waits, as long as the attempt may take.
-    let look = looks.acquire_owned().await.map_err(io::Error::other)?;
-    let (tell, told) = oneshot::channel();
-    thread::Builder::new().stack_size(STACK).spawn(move || {
-        let _ = tell.send(path.metadata().map(drop)); // nobody may be waiting any more
-        drop(look);
-    })?;
-    told.await.map_err(io::Error::other)?
 }

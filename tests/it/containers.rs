@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::support::{silent_port, speechless_port, wait};
+use crate::support::{silent_port, speechless_port, two_hundred_that_never_answer, wait};
 
 const EXAMPLE: &str = "examples/node-mysql/compose.yaml";
 const EXAMPLE_FOR_DEVELOPMENT: &str = "examples/node-mysql/compose.dev.yaml";
@@ -317,13 +317,14 @@ async fn a_deadline_of_two_seconds_ends_within_2_2() {
         format!("127.0.0.1:{silent}"),
         format!("mysql://127.0.0.1:{silent}"),
         format!("mysql://127.0.0.1:{speechless}"),
+        two_hundred_that_never_answer(silent, speechless),
     ] {
         let outcome = wait()
             .args(["--for", &target, "--timeout", "2"])
             .run_beside()
             .await;
         outcome.exits(1).took_from_to(2.0, 2.2);
-        println!("{target}: {:?}", outcome.took);
+        println!("{target:.60}: {:?}", outcome.took);
     }
 }
 

@@ -120,6 +120,17 @@ pub async fn silent_port() -> (u16, impl Drop) {
     (port, Kept(listener, queue))
 }
 
+/// Two hundred targets that never answer, of every kind that could: a list for `WAIT_HOSTS`.
+pub fn two_hundred_that_never_answer(silent: u16, speechless: u16) -> String {
+    let of_each_kind = |i| {
+        format!(
+            "mysql://u{i}@127.0.0.1:{silent},mysql://u{i}@127.0.0.1:{speechless},\
+             http://127.0.0.1:{silent}/{i},https://127.0.0.1:{speechless}/{i}"
+        )
+    };
+    (0..50).map(of_each_kind).collect::<Vec<_>>().join(",")
+}
+
 struct Kept(
     #[allow(dead_code)] TcpListener,
     #[allow(dead_code)] Vec<TcpStream>,

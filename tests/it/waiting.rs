@@ -8,7 +8,9 @@ use compose_wait::probe::resolve::Names;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{open_port, reserved_port, silent_port, speechless_port, wait};
+use crate::support::{
+    open_port, reserved_port, silent_port, speechless_port, two_hundred_that_never_answer, wait,
+};
 
 #[tokio::test]
 async fn the_command_starts_when_the_last_target_is_ready() {
@@ -102,6 +104,20 @@ async fn the_deadline_is_hard_whoever_is_silent() {
         outcome.says(&["error: ", "timed_out: no answer for 1.0 s while", doing]);
         assert_eq!(outcome.stdout, "");
     }
+}
+
+#[tokio::test]
+async fn the_deadline_is_hard_for_two_hundred_too() {
+    let (silent, _queue) = silent_port().await;
+    let targets = two_hundred_that_never_answer(silent, speechless_port().await);
+    let outcome = wait()
+        .var("WAIT_HOSTS", &targets)
+        .var("WAIT_TIMEOUT", "1")
+        .run_beside()
+        .await;
+    outcome.exits(1).took_from_to(1.0, 3.0);
+    let told = |line: &&str| line.starts_with("wait: error: ") && line.contains(" timed_out: ");
+    assert_eq!(outcome.stderr.lines().filter(told).count(), 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
-//! Names to addresses, as the C library does it and without the C library: the hosts file, then
-//! the name servers of resolv.conf with its search domains. Nothing is cached, not even the files:
-//! a name that is not there yet has to be asked for again.
+//! As the C library does it and without the C library: the hosts file, then the name servers of
+//! resolv.conf with its search domains. Nothing is cached, not even the files.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,8 +19,7 @@ use hickory_resolver::{Hosts, Resolver, system_conf};
 
 use tokio::time::timeout;
 
-use super::{NotReady, Progress, Reason};
-use crate::target::Host;
+use crate::probe::{NotReady, Overlap, Reason};
 
 /// How long the addresses of one family wait for those of the other (RFC 8305).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -48,23 +46,13 @@ impl Default for Names {
 }
 
 impl Names {
-    /// All addresses of a host, at least one, in the order in which they are to be tried.
-    ///
-    /// # Errors
-    /// `Unresolved` or `TimedOut`.
-    pub async fn look_up(&self, host: &Host, progress: &Progress) -> Result<Vec<IpAddr>, NotReady> {
-        let name = match host {
-            Host::Address(address) => return Ok(vec![*address]),
-            Host::Name(name) => name,
-        };
-        progress.set("looking up the name");
+    /// The addresses of a name, at least one.
+    pub(super) async fn addresses(&self, name: &str, _: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
         let known = self.in_hosts_file(name);
-        let addresses = alternating(match known.is_empty() {
-            true => self.ask_name_servers(name).await?,
-            false => known,
-        });
-        tracing::trace!(event = "notice", "{name} is {addresses:?}");
-        Ok(addresses)
+        match known.is_empty() {
+            true => self.ask_name_servers(name).await,
+            false => Ok(known),
+        }
     }
 
     fn in_hosts_file(&self, name: &str) -> Vec<IpAddr> {
@@ -156,17 +144,6 @@ async fn look_up_family(
     }
 }
 
-/// IPv6 and IPv4 in turn, so that a family without a way out does not hold up the other (RFC 8305).
-fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
-    let longest = v6.len().max(v4.len());
-    (0..longest)
-        .flat_map(|at| [v6.get(at), v4.get(at)])
-        .flatten()
-        .copied()
-        .collect()
-}
-
 fn unresolved(error: &NetError) -> NotReady {
     match error {
         NetError::Timeout => NotReady::new(Reason::TimedOut, "no name server answers"),
@@ -184,6 +161,7 @@ fn unresolved(error: &NetError) -> NotReady {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Progress;
     use std::io::Write as _;
     use tokio::net::UdpSocket;
 
@@ -195,7 +173,9 @@ mod tests {
 
     async fn look_up(names: &Names, host: &str) -> Result<Vec<IpAddr>, NotReady> {
         let host = host.parse().expect("a host");
-        names.look_up(&host, &Progress::default()).await
+        names
+            .look_up(&host, &Overlap::new(1), &Progress::default())
+            .await
     }
 
     #[tokio::test]
@@ -272,13 +252,5 @@ mod tests {
         let found = look_up(&names, "db.lan").await.expect("an address");
         assert_eq!(found, [IpAddr::from([10, 1, 2, 3])]);
         assert!(start.elapsed() < Duration::from_secs(2));
-    }
-
-    #[test]
-    fn families_take_turns() {
-        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let mixed = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "::1"].map(address);
-        let expected = ["::1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(address);
-        assert_eq!(alternating(mixed.into()), expected);
     }
 }

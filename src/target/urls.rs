@@ -1,0 +1,100 @@
+//! Targets that are URLs.
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{Endpoint, Http, MYSQL_PORT, MySql, Parameters, Secret, SslMode, TargetError};
+use super::{is_mysql_url, split_scheme};
+
+#[cfg(feature = "mysql")]
+pub(super) fn mysql(text: &str, parameters: Parameters) -> Result<MySql, TargetError> {
+    let url = match split_scheme(text) {
+        None => Url::parse(&format!("mysql://{text}")),
+        Some(_) if is_mysql_url(text) => Url::parse(text),
+        Some(_) => return Err(TargetError::NotMySql),
+    };
+    let url = url.map_err(url_error)?;
+    // What an '@' here ends is most likely the rest of a password that was not encoded.
+    let behind_host = [Some(url.path()), url.query(), url.fragment()];
+    if behind_host.into_iter().flatten().any(|s| s.contains('@')) {
+        return Err(TargetError::MisplacedAt);
+    }
+
+    let host = url.host_str().ok_or(TargetError::Host)?;
+    let port = url.port().unwrap_or(MYSQL_PORT);
+    if port == 0 {
+        return Err(TargetError::Port);
+    }
+    let password = match url.password() {
+        Some(password) => Some(Secret::new(decode(password)?)),
+        // The URL parser does not tell an empty password from none.
+        None if text.contains(":@") => Some(Secret::new("")),
+        None => None,
+    };
+    let database = decode(url.path().strip_prefix('/').unwrap_or(""))?;
+    if url.path().matches('/').count() > 1 || url.fragment().is_some() {
+        return Err(TargetError::Database);
+    }
+    let (mut ssl_mode, mut socket) = (SslMode::default(), None);
+    for (name, value) in url.query_pairs() {
+        match name.as_ref() {
+            "ssl-mode" => ssl_mode = value.parse()?,
+            "socket" if value.starts_with('/') => socket = Some(value.as_ref().into()),
+            "socket" if parameters == Parameters::Ours => return Err(TargetError::Socket),
+            _ if parameters == Parameters::Ours => {
+                return Err(TargetError::Parameter(name.into_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(MySql {
+        endpoint: Endpoint {
+            host: decode(host)?.parse()?,
+            port,
+        },
+        socket,
+        user: non_empty(decode(url.username())?),
+        password,
+        database: non_empty(database),
+        ssl_mode,
+    })
+}
+
+#[cfg(feature = "http")]
+pub(super) fn http(text: &str) -> Result<Http, TargetError> {
+    let url = Url::parse(text).map_err(url_error)?;
+    let port = match url.port_or_known_default() {
+        None | Some(0) => return Err(TargetError::Port),
+        Some(port) => port,
+    };
+    let query = url.query().map(|query| format!("?{query}"));
+    Ok(Http {
+        is_secure: url.scheme() == "https",
+        endpoint: Endpoint {
+            host: decode(url.host_str().ok_or(TargetError::Host)?)?.parse()?,
+            port,
+        },
+        user: non_empty(decode(url.username())?),
+        password: url.password().map(decode).transpose()?.map(Secret::new),
+        path: format!("{}{}", url.path(), query.unwrap_or_default()),
+    })
+}
+
+fn url_error(error: url::ParseError) -> TargetError {
+    match error {
+        url::ParseError::InvalidPort => TargetError::Port,
+        url::ParseError::EmptyHost => TargetError::Host,
+        other => TargetError::Url(other),
+    }
+}
+
+fn decode(text: &str) -> Result<String, TargetError> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| TargetError::Encoding)
+}
+
+fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
