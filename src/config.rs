@@ -90,6 +90,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The contents of a regular file.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Whether standard error is a terminal.
+    pub is_terminal: bool,
 }
 
 /// Settings that cannot be used. `Display` is one line that names the setting and the item and
@@ -188,6 +190,12 @@ pub fn log_settings(
             _ => return Err(format.error(&format.value, "expected text or json")),
         };
     }
+    let variable = |name| (surroundings.variable)(name).unwrap_or_default();
+    settings.is_live = surroundings.is_terminal
+        && settings.format == Format::Text
+        && settings.level == LevelFilter::INFO
+        && variable("NO_COLOR").is_empty()
+        && variable("TERM") != "dumb";
     Ok(settings)
 }
 

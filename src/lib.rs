@@ -20,6 +20,7 @@ pub mod env;
 pub mod exit;
 pub mod init;
 pub mod launch;
+pub mod live;
 pub mod log;
 pub mod probe;
 pub mod report;
@@ -29,7 +30,7 @@ pub mod wait;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use clap::Parser as _;
@@ -38,6 +39,7 @@ use tracing_subscriber::filter::LevelFilter;
 use cli::Cli;
 use config::{Config, ConfigError, Surroundings};
 use exit::Exit;
+use live::Live;
 use probe::Probe;
 use probe::resolve::Names;
 #[cfg(feature = "tls")]
@@ -61,6 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let surroundings = Surroundings {
         variable: &|name| std::env::var_os(name),
         file: &read_file,
+        is_terminal: io::stderr().is_terminal(),
     };
     let is_check = asks_for_check(&args);
     let cli = match Cli::try_parse_from(args) {
@@ -71,8 +74,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
         Err(error) => Err(usage_error(&error)),
     };
-    let config = match prepare(cli, &surroundings) {
-        Ok(config) => config,
+    let (config, live) = match prepare(cli, &surroundings) {
+        Ok(prepared) => prepared,
         Err(error) => {
             report::unusable(&error);
             // Docker reserves every other status of a health check.
@@ -91,7 +94,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     }
 
     let command = config.command.clone();
-    match wait_for_all(config) {
+    match wait_for_all(config, live) {
         Ok(true) => {}
         Ok(false) => return Exit::NotReady,
         Err(error) => {
@@ -113,7 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn prepare(
     cli: Result<Cli, ConfigError>,
     surroundings: &Surroundings<'_>,
-) -> Result<Config, ConfigError> {
+) -> Result<(Config, Live), ConfigError> {
     // Even what is wrong with the command line is said as the environment wants it said.
     let mut log = match &cli {
         Ok(cli) => config::log_settings(cli, surroundings),
@@ -122,17 +125,17 @@ fn prepare(
     if let (Ok(Cli { check: Some(_), .. }), Ok(log)) = (&cli, &mut log) {
         log.level = log.level.min(LevelFilter::ERROR); // silent when all is well
     }
-    log::init(*log.as_ref().unwrap_or(&log::Settings::default()));
+    let live = log::init(*log.as_ref().unwrap_or(&log::Settings::default()));
     let cli = cli?;
     log?;
     let (config, notices) = config::resolve(&cli, surroundings)?;
     notices.iter().for_each(report::notice);
-    Ok(config)
+    Ok((config, live))
 }
 
 /// Waits, with the pauses before and after. The runtime is gone when this returns; what is stuck
 /// in it is not waited for.
-fn wait_for_all(config: Config) -> io::Result<bool> {
+fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -154,7 +157,7 @@ fn wait_for_all(config: Config) -> io::Result<bool> {
         if config.is_check {
             return wait::check(config.targets, probe, timing.connect_timeout).await;
         }
-        let ready = wait::all(config.targets, probe, timing).await;
+        let ready = wait::all(config.targets, probe, timing, live).await;
         if ready && !timing.after.is_zero() {
             report::pausing(timing.after, "now that everything is ready");
             tokio::time::sleep(timing.after).await;

@@ -1,10 +1,14 @@
 //! The log: `tracing` to standard error, as text for people or JSON for machines.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -16,6 +20,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::live::Live;
+
 /// What is printed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -23,6 +29,8 @@ pub struct Settings {
     pub level: LevelFilter,
     /// How an event looks.
     pub format: Format,
+    /// Whether lines that change in place tell what is not ready yet.
+    pub is_live: bool,
 }
 
 /// How an event looks.
@@ -39,16 +47,20 @@ impl Default for Settings {
         Self {
             level: LevelFilter::INFO,
             format: Format::Text,
+            is_live: false,
         }
     }
 }
 
-/// Starts logging to standard error, for the whole process. A second call changes nothing.
-pub fn init(settings: Settings) {
+/// Starts logging to standard error, for the whole process. A second call changes nothing. Returns
+/// the lines that it writes around.
+pub fn init(settings: Settings) -> Live {
+    let live = Live::new(settings.is_live);
     // Our own events alone: those of the libraries have neither our form nor our promise that no
     // password is in them.
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), settings.level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(|| StandardError);
+    let lines = live.clone();
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || Around(lines.clone()));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Text => layer.event_format(Line).boxed(),
         Format::Json => layer
@@ -63,6 +75,20 @@ pub fn init(settings: Settings) {
     let _ = tracing_subscriber::registry()
         .with(layer.with_filter(ours))
         .try_init();
+    live
+}
+
+/// Standard error, above the lines that change in place.
+struct Around(Live);
+
+impl io::Write for Around {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.step_aside(|| StandardError.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long standard error may take to be written to, in milliseconds, before a line is dropped.
@@ -72,8 +98,21 @@ const PATIENCE: u8 = 100;
 const AT_ONCE: usize = 4096;
 
 /// Standard error, where nothing that goes wrong stops the wait: a full disk loses lines, and so
-/// does a pipe that nobody reads, which would hold up its writer for ever.
-struct StandardError;
+/// does a pipe that nobody reads or a terminal that stands still (Ctrl-S), which would hold up its
+/// writer for ever.
+pub(crate) struct StandardError;
+
+/// The terminal that standard error is, opened once more. Unlike a pipe, a terminal that says that
+/// it takes something may still let the writer wait; this one never does, and the original, which
+/// others have too, stays as it is.
+static TERMINAL: LazyLock<Option<File>> = LazyLock::new(|| {
+    let terminal = io::stderr().is_terminal().then(|| {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let mut options = File::options();
+        options.write(true).custom_flags(flags).open("/dev/fd/2")
+    });
+    terminal.and_then(Result::ok)
+});
 
 impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -89,13 +128,15 @@ impl io::Write for StandardError {
             poll(&mut question, patience) == Ok(0)
         };
         IS_STUCK.store(is_stuck, Ordering::Relaxed);
-        let written = match is_stuck {
-            true => bytes.len(),
-            false => stderr
-                .write(&bytes[..bytes.len().min(AT_ONCE)])
-                .unwrap_or(bytes.len()),
+        if is_stuck {
+            return Ok(bytes.len());
+        }
+        let part = &bytes[..bytes.len().min(AT_ONCE)];
+        let written = match TERMINAL.as_ref() {
+            Some(mut terminal) => terminal.write(part),
+            None => stderr.write(part),
         };
-        Ok(written)
+        Ok(written.unwrap_or(bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {

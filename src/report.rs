@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Command, Config, ConfigError, Notice};
+use crate::live::{Line, Live};
 use crate::probe::{NotReady, Reason};
 use crate::target::Target;
 
@@ -96,12 +97,14 @@ pub struct Reporter {
     /// Reasons that have been told as errors.
     alarmed: Vec<Reason>,
     warned: bool,
+    line: Line,
 }
 
 impl Reporter {
     /// For a target that has been waited for since `start`.
-    pub fn new(target: Arc<Target>, start: Instant) -> Self {
+    pub fn new(target: Arc<Target>, start: Instant, live: &Live) -> Self {
         Self {
+            line: live.line(&target),
             target,
             start,
             attempts: 0,
@@ -152,6 +155,7 @@ impl Reporter {
         let is_new = self.last.as_ref().map(|last| last.reason) != Some(why.reason);
         let is_long_ago = self.told.is_some_and(|told| told.elapsed() >= SILENCE);
         let (target, elapsed) = (&self.target, self.start.elapsed());
+        let is_shown = self.line.tell(&why);
         // The level of an event is fixed where it stands, hence the macro.
         macro_rules! not_ready {
             ($level:ident, $hint:expr) => {
@@ -172,7 +176,7 @@ impl Reporter {
             self.told = Some(Instant::now());
             self.alarmed.push(why.reason);
             not_ready!(error, format_args!("; {}", why.hint));
-        } else if is_new || is_long_ago {
+        } else if !is_shown && (is_new || is_long_ago) {
             self.told = Some(Instant::now());
             not_ready!(info, "");
         } else {
@@ -183,6 +187,7 @@ impl Reporter {
 
     /// The target is ready.
     pub fn ready(&mut self) {
+        self.line.end();
         self.attempts += 1;
         let (target, elapsed) = (&self.target, self.start.elapsed());
         info!(
@@ -198,6 +203,7 @@ impl Reporter {
 
     /// The time is up, and the target is not ready.
     pub fn timed_out(&self) {
+        self.line.end();
         let Some(why) = &self.last else { return };
         let (target, elapsed, hint) = (&self.target, self.start.elapsed(), why.hint);
         error!(
@@ -269,7 +275,7 @@ mod tests {
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let target = Arc::new("db:1".parse().expect("a target"));
-        let mut reporter = Reporter::new(target, Instant::now());
+        let mut reporter = Reporter::new(target, Instant::now(), &Live::default());
         let mut lines_after = async |reason, ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;
             reporter.not_ready(NotReady::new(reason, "as it is"));

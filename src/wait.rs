@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Timing;
+use crate::live::Live;
 use crate::probe::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::report::{self, Reporter};
 use crate::sys;
@@ -18,9 +19,9 @@ use crate::target::Target;
 /// The shortest pause that can be asked for: what the timer can tell apart, doubled.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 /// The shortest adaptive pause.
-const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(5);
+const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(4);
 /// What an attempt and the start of the command take, about, so that all of it is 1 %.
-const OVERHEAD: Duration = Duration::from_millis(4);
+const OVERHEAD: Duration = Duration::from_millis(5);
 /// The shortest pause after a server decided against us, so as not to press it.
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
@@ -35,27 +36,32 @@ const TELLING: Duration = Duration::from_secs(1);
 
 /// Waits until all targets are ready or the deadline has passed, and reports as it goes.
 /// Returns whether all are ready.
-pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing) -> bool {
+pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing, live: Live) -> bool {
     let start = Instant::now();
     let probe = Arc::new(probe);
     let most = sys::free_descriptors() / DESCRIPTORS / targets.len().max(1);
     let mut waits: JoinSet<bool> = targets
         .into_iter()
         .map(|target| {
-            one(
-                target,
-                Arc::clone(&probe),
-                Overlap::new(most),
-                timing,
-                start,
-            )
+            let target = Arc::new(target);
+            let reporter = Reporter::new(Arc::clone(&target), start, &live);
+            let (probe, overlap) = (Arc::clone(&probe), Overlap::new(most));
+            one(target, probe, overlap, timing, start, reporter)
         })
         .collect();
     let mut all_ready = true;
-    while let Some(ready) = waits.join_next().await {
-        all_ready &= ready.unwrap_or(false);
+    loop {
+        let next = waits.join_next();
+        let ended = match live.pace() {
+            Some(pace) => timeout(pace, next).await,
+            None => Ok(next.await),
+        };
+        match ended {
+            Ok(Some(ready)) => all_ready &= ready.unwrap_or(false),
+            Ok(None) => return all_ready,
+            Err(_) => live.draw(),
+        }
     }
-    all_ready
 }
 
 /// Makes one attempt at each target and reports what is not ready, and nothing else. Returns whether
@@ -84,17 +90,16 @@ pub async fn check(targets: Vec<Target>, probe: Probe, limit: Duration) -> bool 
 
 /// Waits for one target.
 async fn one(
-    target: Target,
+    target: Arc<Target>,
     probe: Arc<Probe>,
     mut overlap: Overlap,
     timing: Timing,
     start: Instant,
+    mut reporter: Reporter,
 ) -> bool {
     // Too far away for the clock is as good as never.
     let deadline = timing.timeout.and_then(|after| start.checked_add(after));
     let is_single_attempt = timing.timeout == Some(Duration::ZERO);
-    let target = Arc::new(target);
-    let mut reporter = Reporter::new(Arc::clone(&target), start);
     loop {
         let begun = Instant::now();
         let cut_short_at = deadline.filter(|_| !is_single_attempt);
@@ -182,7 +187,7 @@ async fn attempt(
 /// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
 /// waited. A target that becomes ready is found by the next attempt, so it is found late by one
 /// pause and one attempt at most: with pauses of a hundredth of the time waited, by no more than 1 %
-/// of the wait (5 ms in its first second, a second when it has gone on for more than 100), while the
+/// of the wait (4 ms in its first second, a second when it has gone on for more than 100), while the
 /// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
 /// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
 /// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. After a
@@ -214,9 +219,9 @@ mod tests {
         for (interval, waited, is_decided, least, most) in [
             (Some(ms(700)), 90_000, true, 700, 700),
             (Some(ms(0)), 0, false, 2, 2),
-            (None, 0, false, 4, 5),
-            (None, 1_000, false, 5, 6),
-            (None, 5_000, false, 41, 46),
+            (None, 0, false, 3, 4),
+            (None, 1_000, false, 4, 5),
+            (None, 5_000, false, 40, 45),
             (None, 2_000_000, false, 900, 1_000),
             (None, 0, true, 100, 150),
             (None, 2_000, true, 400, 600),

@@ -49,6 +49,7 @@ impl Given {
                     Some(contents) => Ok(contents.to_vec()),
                     None => Err(io::ErrorKind::NotFound.into()),
                 },
+                is_terminal: false,
             },
         )
     }
@@ -456,20 +457,42 @@ fn a_command_is_split_as_a_shell_does_and_nothing_expanded() {
     );
 }
 
+fn log_settings_of(given: &Given, is_terminal: bool) -> Result<log::Settings, String> {
+    let cli = Cli::try_parse_from([&["wait"], &given.args[..]].concat()).expect("arguments");
+    let surroundings = Surroundings {
+        variable: &|name| given.vars.get(name).map(OsString::from),
+        file: &|_| unreachable!(),
+        is_terminal,
+    };
+    log_settings(&cli, &surroundings).map_err(|error| error.to_string())
+}
+
+#[test]
+fn lines_change_in_place_at_a_terminal_that_can_and_may() {
+    for (given, is_live) in [
+        (vars([]), true),
+        (vars([("TERM", "xterm")]), true),
+        (vars([("TERM", "dumb")]), false),
+        (vars([("NO_COLOR", "1")]), false),
+        (vars([("NO_COLOR", "")]), true),
+        (vars([("WAIT_LOG_FORMAT", "json")]), false),
+        (vars([("WAIT_LOGGER_LEVEL", "debug")]), false),
+        (vars([("WAIT_LOGGER_LEVEL", "warn")]), false),
+    ] {
+        let found = |is_terminal| log_settings_of(&given, is_terminal).map(|found| found.is_live);
+        assert_eq!(found(true), Ok(is_live), "{:?}", given.vars);
+        assert_eq!(found(false), Ok(false), "{:?}", given.vars);
+    }
+}
+
 #[test]
 fn log_settings_are_names() {
-    let settings = |given: Given| {
-        let cli = Cli::try_parse_from([&["wait"], &given.args[..]].concat()).expect("arguments");
-        let surroundings = Surroundings {
-            variable: &|name| given.vars.get(name).map(OsString::from),
-            file: &|_| unreachable!(),
-        };
-        log_settings(&cli, &surroundings).map_err(|error| error.to_string())
-    };
+    let settings = |given: Given| log_settings_of(&given, false);
     assert_eq!(settings(vars([])), Ok(log::Settings::default()));
     let expected = log::Settings {
         level: LevelFilter::TRACE,
         format: Format::Json,
+        is_live: false,
     };
     let given = vars([("WAIT_LOGGER_LEVEL", "Trace"), ("WAIT_LOG_FORMAT", "json")]);
     assert_eq!(settings(given), Ok(expected));

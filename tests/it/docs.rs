@@ -1,10 +1,14 @@
 //! The README, the help and the code say the same.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use compose_wait::env;
 use compose_wait::probe::Reason;
 use compose_wait::probe::mysql::MEANINGS;
 
-use crate::support::wait;
+use crate::support::{WAIT, wait};
 
 const README: &str = include_str!("../../README.md");
 
@@ -46,7 +50,7 @@ fn every_flag_of_the_help_is_in_the_readme_and_the_other_way_round() {
 }
 
 #[test]
-fn every_reason_and_every_error_number_is_in_the_readme_with_its_hint() {
+fn every_reason_is_in_the_readme_with_its_hint_and_its_numbers() {
     let has_row = |parts: &[&str]| {
         let is_row = |line: &str| line.starts_with('|') && parts.iter().all(|p| line.contains(p));
         assert!(README.lines().any(is_row), "no row has {parts:?}");
@@ -55,7 +59,41 @@ fn every_reason_and_every_error_number_is_in_the_readme_with_its_hint() {
         has_row(&[&format!("`{}`", reason.name()), reason.hint()]);
     }
     for meaning in MEANINGS {
-        let (number, reason) = (meaning.number.to_string(), meaning.reason.name());
-        has_row(&[&number, reason, meaning.hint.unwrap_or_default()]);
+        has_row(&[
+            &format!("`{}`", meaning.reason.name()),
+            &meaning.number.to_string(),
+        ]);
+    }
+}
+
+#[test]
+fn the_readme_and_the_help_are_short() {
+    assert!(README.lines().count() < 250);
+    let help = wait().args(["--help"]).run().stdout;
+    assert!(help.lines().count() <= 40, "{help}");
+    let longest = help.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(100), "{help}");
+}
+
+/// The example `manual` writes what the workflow attaches to a release; `cargo test` has built it.
+#[test]
+#[ignore = "needs bash"]
+fn the_manual_and_the_completions_are_understood() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manual = Path::new(WAIT).with_file_name("examples/manual");
+    let status = Command::new(manual).arg(folder.path()).status();
+    assert!(status.expect("the example").success());
+    let completions = "source ./wait.bash && COMP_WORDS=(/wait --time) COMP_CWORD=1 && \
+         _wait /wait --time /wait && printf '%s' \"${COMPREPLY[*]}\"";
+    let bash = Command::new("bash")
+        .args(["-ec", completions])
+        .current_dir(folder.path())
+        .output();
+    assert_eq!(bash.expect("bash").stdout, b"--timeout");
+    let page = fs::read_to_string(folder.path().join("wait.1")).expect("a page");
+    assert!(page.contains("connect\\-timeout"), "{page}");
+    for name in ["_wait", "wait.fish"] {
+        let script = fs::read_to_string(folder.path().join(name)).expect("a script");
+        assert!(script.contains("connect-timeout"), "{name}");
     }
 }

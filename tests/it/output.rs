@@ -1,9 +1,12 @@
 //! What is printed, and what never is.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+#[cfg(target_os = "linux")]
+use nix::pty::{Winsize, openpty};
 
 use crate::mysql::ACCOUNT;
 use crate::mysql_server;
@@ -191,4 +194,85 @@ fn a_log_on_a_full_disk_is_lost_and_nothing_else() {
         .open("/dev/full")
         .expect("a device");
     assert_eq!(run_with_stderr(full).0, Some(1));
+}
+
+/// Runs `wait` with a terminal of 100 columns as its standard error, and returns what is drawn there
+/// if `read` says that somebody reads it.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outcome, String) {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let terminal = openpty(&size, None).expect("a terminal");
+    let start = Instant::now();
+    let mut child = Command::new(WAIT)
+        .args(args)
+        .envs(vars.iter().copied())
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(terminal.slave)
+        .spawn()
+        .expect("it starts");
+    let mut drawn = Vec::new();
+    let mut master = std::fs::File::from(terminal.master);
+    if read {
+        // At the end there is nobody at the other side: that is an error, and what was drawn stays.
+        let _ = master.read_to_end(&mut drawn);
+    }
+    let outcome = Outcome {
+        code: child.wait().expect("a status").code(),
+        stdout: String::new(),
+        stderr: String::new(),
+        took: start.elapsed(),
+    };
+    (outcome, String::from_utf8_lossy(&drawn).into_owned())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn at_a_terminal_lines_change_in_place() {
+    let args = ["--for=127.0.0.1:1", "--path=/nonexistent", "--timeout=1"];
+    let (outcome, drawn) = at_a_terminal(&args, &[], true);
+    outcome.exits(1);
+    let in_place = "127.0.0.1:1   0s refused: Connection refused";
+    assert!(drawn.contains(in_place), "{drawn:?}");
+    assert!(drawn.contains("\x1b["), "{drawn:?}");
+    assert!(
+        !drawn.contains("127.0.0.1:1 is not ready after 0"),
+        "{drawn:?}"
+    );
+    // What stays is the end, each on a line of its own.
+    for target in ["127.0.0.1:1", "/nonexistent"] {
+        let stays = format!("\x1b[2Kwait: error: {target} is not ready after 1.0 s");
+        assert!(drawn.contains(&stays), "{drawn:?}");
+    }
+    assert!(drawn.len() < 10_000, "{} bytes", drawn.len());
+
+    for var in [("NO_COLOR", "1"), ("WAIT_LOG_FORMAT", "json")] {
+        let (_, drawn) = at_a_terminal(&args, &[var], true);
+        assert!(
+            !drawn.contains('\x1b') && drawn.contains("is not ready after"),
+            "{drawn:?}"
+        );
+    }
+    // All is ready at once: nothing to draw.
+    let (outcome, drawn) = at_a_terminal(&["--path=/"], &[], true);
+    outcome.exits(0);
+    assert!(!drawn.contains('\x1b'), "{drawn:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_stands_still_does_not_hold_up_the_deadline() {
+    let targets: Vec<_> = (1..40)
+        .map(|port| format!("--for=127.0.0.1:{port}"))
+        .collect();
+    let mut args: Vec<&str> = targets.iter().map(String::as_str).collect();
+    args.push("--timeout=3");
+    let (outcome, _) = at_a_terminal(&args, &[], false);
+    outcome.exits(1).took_from_to(3.0, 9.0);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use compose_wait::config::Timing;
+use compose_wait::live::Live;
 use compose_wait::probe::Probe;
 use compose_wait::probe::resolve::Names;
 use tokio::net::UdpSocket;
@@ -139,7 +140,7 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
     };
     let targets = ["db:1", "mysql://db"].map(|target| target.parse().expect("a target"));
     let start = Instant::now();
-    assert!(!compose_wait::wait::all(targets.into(), probe, timing).await);
+    assert!(!compose_wait::wait::all(targets.into(), probe, timing, Live::default()).await);
     let took = start.elapsed();
     assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
 }
