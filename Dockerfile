@@ -1,19 +1,46 @@
 # The image is /wait alone: COPY --from=compose-wait /wait /wait
+#
+#   docker build --tag compose-wait .                                          for this machine
+#   docker buildx build --platform linux/amd64,linux/arm64,linux/arm/v7 .      for others too
 ARG RUST_IMAGE=rust:1-slim
 
-FROM ${RUST_IMAGE} AS build
+# Whatever it builds for, the compiler runs on this machine: no emulation.
+FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
 WORKDIR /build
+ARG BUILDPLATFORM TARGETPLATFORM
+# What compiles and links for the platform, unless it is there.
+RUN case "$TARGETPLATFORM" in \
+      "$BUILDPLATFORM") target=$(rustc --print host-tuple) tools= ;; \
+      linux/amd64) target=x86_64-unknown-linux-gnu tools=x86_64-linux-gnu ;; \
+      linux/arm64) target=aarch64-unknown-linux-gnu tools=aarch64-linux-gnu ;; \
+      linux/arm/v7) target=armv7-unknown-linux-gnueabihf tools=arm-linux-gnueabihf ;; \
+      *) echo "no target is known for $TARGETPLATFORM" >&2 && exit 1 ;; \
+    esac \
+ && echo "$target" >/target \
+ && if [ -n "$tools" ]; then \
+      echo "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=$tools-gcc" >/linker \
+      && if ! command -v "$tools-gcc"; then \
+        apt-get update -q && apt-get install -y -q "gcc-$(echo "$tools" | tr _ -)"; \
+      fi \
+      && if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then \
+        rustup target add "$target"; \
+      fi; \
+    fi
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 # On musl a binary is static by nature, on gnu by crt-static; that flag needs the target to be
 # named, or else it would be in force for the build scripts too.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/build/target \
-    target=$(rustc --print host-tuple) \
- && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin wait --target "$target" \
+    --mount=type=cache,target=/build/target,sharing=locked \
+    target=$(cat /target) \
+ && touch /linker && export $(cat /linker) RUSTFLAGS='-C target-feature=+crt-static' \
+ && cargo build --release --locked --bin wait --target "$target" \
  && cp "target/$target/release/wait" /wait
 
 FROM scratch
+LABEL org.opencontainers.image.title="compose-wait" \
+      org.opencontainers.image.description="Waits until databases, ports, files and web services are really ready, then becomes your command" \
+      org.opencontainers.image.licenses="MIT"
 COPY --from=build /wait /wait
 ENTRYPOINT ["/wait"]

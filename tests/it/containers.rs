@@ -269,45 +269,6 @@ fn the_test_stage_of_the_example_runs_its_tests() {
     assert!(output.status.success() && log.contains("# pass 3"), "{log}");
 }
 
-#[test]
-#[ignore = "needs Docker"]
-fn the_image_is_wait_alone_and_anybody_may_run_it() {
-    let image = wait_image();
-    let container = docker(&["create", image]);
-    let listing = Command::new("sh")
-        .args(["-c", &format!("docker export {container} | tar t")])
-        .output()
-        .expect("a shell");
-    docker(&["rm", &container]);
-    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    // These are made for every container, whatever its image.
-    let made = [".dockerenv", "dev/", "etc/", "proc/", "sys/"];
-    let is_from_image = |name: &&str| !made.iter().any(|made| name.starts_with(made));
-    let files: Vec<_> = listing.lines().filter(is_from_image).collect();
-    assert_eq!(files, ["wait"]);
-
-    let size = docker(&["image", "inspect", "--format", "{{.Size}}", image]);
-    println!("the image has {size} bytes");
-    assert!(
-        size.parse::<u64>().expect("a number") <= 6_000_000,
-        "{size} bytes"
-    );
-
-    let locked = [
-        "--user=12345:12345",
-        "--read-only",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-    ];
-    let args = [
-        &["run", "--rm", "--network=none"],
-        &locked[..],
-        &[image, "--version"],
-    ]
-    .concat();
-    assert!(docker(&args).starts_with("wait "));
-}
-
 #[tokio::test]
 #[ignore = "times to a tenth of a second, on a machine that does nothing else"]
 async fn a_deadline_of_two_seconds_ends_within_2_2() {

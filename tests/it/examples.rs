@@ -1,0 +1,145 @@
+//! The examples, by the very commands that their READMEs tell people to run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::containers::{docker, mysql_image, text, try_docker, wait_image};
+
+/// An example, with its containers and volumes gone when this is dropped.
+struct Example {
+    folder: PathBuf,
+    project: String,
+}
+
+impl Example {
+    fn new(name: &str) -> Self {
+        Self {
+            folder: Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("examples")
+                .join(name),
+            project: format!("compose-wait-test-{name}-{}", std::process::id()),
+        }
+    }
+
+    /// The commands of its README, a line each.
+    fn commands(&self) -> Vec<String> {
+        let readme = fs::read_to_string(self.folder.join("README.md")).expect("a README");
+        let block = readme.split("```sh\n").nth(1).expect("a block of commands");
+        let block = block.split("```").next().unwrap_or_default();
+        block.lines().map(str::to_owned).collect()
+    }
+
+    /// Runs commands at the top of the repository, which have to succeed, and returns what is said.
+    #[track_caller]
+    fn run(&self, commands: &[String], vars: &[(&str, &str)]) -> String {
+        let output = Command::new("sh")
+            .args(["-ec", &commands.join("\n")])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("COMPOSE_PROJECT_NAME", &self.project)
+            .env("COMPOSE_PROGRESS", "plain")
+            .envs(vars.iter().copied())
+            .output()
+            .expect("a shell");
+        let said = text(&output);
+        assert!(output.status.success(), "{commands:?}: {said}");
+        said
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let compose = ["compose", "--project-name", &self.project];
+        let down = ["down", "--volumes", "--remove-orphans", "--timeout=0"];
+        try_docker(&[&compose[..], &down].concat(), &[]);
+    }
+}
+
+#[track_caller]
+fn says(said: &str, parts: &[&str]) {
+    let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+    assert!(said.lines().any(has_all), "{parts:?} not in {said}");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn entrypoint_in_an_image_without_a_shell() {
+    let example = Example::new("entrypoint");
+    let said = example.run(&example.commands(), &[]);
+    says(&said, &["http://api:8080/ is not ready", "http_status"]);
+    says(&said, &["parent 1, user 65532: here I am"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn compose_command_before_somebody_elses_program() {
+    let example = Example::new("compose-command");
+    let said = example.run(&example.commands(), &[]);
+    says(&said, &["cache:6379 is ready after"]);
+    says(&said, &["mysql://app@db:3306/shop is ready after"]);
+    says(&said, &["VERSION()"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn healthcheck_lets_the_client_start_when_the_service_is_well() {
+    let example = Example::new("healthcheck");
+    let said = example.run(&example.commands(), &[]);
+    says(&said, &["client-1 exited with code 0"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn migrations_are_waited_for() {
+    let example = Example::new("migrations");
+    let said = example.run(&example.commands(), &[]);
+    says(&said, &["app-1", "query_failed"]);
+    says(&said, &["app-1", "query_empty"]);
+    says(&said, &["app-1", "lamp"]);
+}
+
+#[test]
+#[ignore = "needs Docker, Node.js and npm"]
+fn ci_job_tests_against_a_published_port() {
+    wait_image();
+    let example = Example::new("ci-job");
+    // A port that is free, in the place of 3306.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port().to_string();
+    drop(listener);
+    let said = example.run(&example.commands(), &[("DB_PORT", &port)]);
+    says(&said, &["closed: "]); // Docker took the connection
+    says(&said, &["is ready after"]);
+    says(&said, &["pass 1"]);
+}
+
+#[test]
+#[ignore = "needs Docker, and makes it a swarm"]
+fn swarm_starts_the_application_when_its_database_takes_the_login() {
+    let was_swarm = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]) == "active";
+    if !was_swarm {
+        docker(&["swarm", "init", "--advertise-addr=127.0.0.1"]);
+    }
+    // The application's image, as the example's own commands build it.
+    let example = Example::new("swarm");
+    let commands = example.commands();
+    let find = |part: &str| {
+        let command = commands.iter().find(|command| command.contains(part));
+        vec![command.expect("a command").replace("shop", "wait-test")]
+    };
+    let vars = [("COMPOSE_PROJECT_NAME", "node-mysql")];
+    example.run(&find("compose.yaml build"), &vars);
+    example.run(&find("stack deploy"), &[("MYSQL_IMAGE", &mysql_image())]);
+    let said = (0..120).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let logs = try_docker(&["service", "logs", "--raw", "wait-test_app"], &[]);
+        Some(text(&logs)).filter(|logs| logs.contains("starting node"))
+    });
+    let services = docker(&["stack", "services", "wait-test"]);
+    docker(&["stack", "rm", "wait-test"]);
+    if !was_swarm {
+        docker(&["swarm", "leave", "--force"]);
+    }
+    let said = said.unwrap_or_else(|| panic!("it has not started in a minute: {services}"));
+    says(&said, &["mysql://app@db:3306/guest_book is ready after"]);
+}
