@@ -3,8 +3,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -13,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 const HOST: &str = "10.99.0.2";
 
 /// Runs a program of the system's, which has to succeed.
-fn run(line: &str) {
+pub fn run(line: &str) {
     let words: Vec<_> = line.split(' ').collect();
     let status = Command::new(words[0]).args(&words[1..]).status();
     let is_good = status.as_ref().is_ok_and(|status| status.success());
@@ -36,7 +37,7 @@ pub fn prepare() {
 
 /// A port on which nobody listens until it is opened.
 pub struct Port {
-    socket: Socket,
+    pub socket: Socket,
     pub address: SocketAddr,
 }
 
@@ -133,42 +134,70 @@ pub fn listen_for_ever(port: u16) -> ! {
 }
 
 /// What a name server says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Answer {
+    #[default]
     NoSuchName,
     ServerFailure,
     Silence,
     Addresses(Vec<Ipv4Addr>),
 }
 
-/// The name server of the namespace. It gives every question about IPv4 the same answer.
+/// The name server of the namespace, until it is dropped.
 pub struct NameServer {
+    /// What it says to every question about IPv4.
     answer: Arc<Mutex<Answer>>,
-    _runs: Arc<UdpSocket>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl NameServer {
     pub fn start() -> Self {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:53").expect("port 53"));
         let answer = Arc::new(Mutex::new(Answer::NoSuchName));
-        let (served, given) = (Arc::clone(&socket), Arc::clone(&answer));
-        thread::spawn(move || {
+        let given = Arc::clone(&answer);
+        let mut server = Self::answering(move |question| {
+            let answer = given.lock().expect("not poisoned").clone();
+            reply(question, &answer)
+        });
+        server.answer = answer;
+        server
+    }
+
+    /// One that says whatever this makes of a question.
+    pub fn answering(reply: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:53").expect("port 53");
+        let pause = Some(Duration::from_millis(20));
+        socket.set_read_timeout(pause).expect("a timeout");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let must_end = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
             let mut question = [0; 512];
-            while let Ok((length, from)) = served.recv_from(&mut question) {
-                let answer = given.lock().expect("not poisoned").clone();
-                if let Some(packet) = reply(&question[..length], &answer) {
-                    let _ = served.send_to(&packet, from); // who asked may be gone
+            while !must_end.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut question)
+                    && let Some(packet) = reply(&question[..length])
+                {
+                    let _ = socket.send_to(&packet, from); // who asked may be gone
                 }
             }
         });
         Self {
-            answer,
-            _runs: socket,
+            answer: Arc::default(),
+            is_over,
+            thread: Some(thread),
         }
     }
 
     pub fn say(&self, answer: Answer) {
         *self.answer.lock().expect("not poisoned") = answer;
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

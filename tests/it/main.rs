@@ -5,10 +5,15 @@
 mod mysql_server;
 
 mod certificates;
+mod compatibility;
 mod containers;
 mod docs;
+mod examples;
+#[cfg(target_os = "linux")]
+mod faults;
 mod handover;
 mod http;
+mod image;
 mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
@@ -17,3 +22,7 @@ mod servers;
 mod settings;
 mod support;
 mod waiting;
+#[cfg(target_os = "linux")]
+#[path = "../../benches/peers/world.rs"]
+#[allow(dead_code)] // the benchmark needs more of it
+mod world;
