@@ -19,9 +19,9 @@ use crate::target::Target;
 /// The shortest pause that can be asked for: what the timer can tell apart, doubled.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 /// The shortest adaptive pause.
-const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(4);
+const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(3);
 /// What an attempt and the start of the command take, about, so that all of it is 1 %.
-const OVERHEAD: Duration = Duration::from_millis(5);
+const OVERHEAD: Duration = Duration::from_millis(7);
 /// The shortest pause after a server decided against us, so as not to press it.
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
@@ -187,7 +187,7 @@ async fn attempt(
 /// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
 /// waited. A target that becomes ready is found by the next attempt, so it is found late by one
 /// pause and one attempt at most: with pauses of a hundredth of the time waited, by no more than 1 %
-/// of the wait (4 ms in its first second, a second when it has gone on for more than 100), while the
+/// of the wait (3 ms in its first second, a second when it has gone on for more than 100), while the
 /// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
 /// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
 /// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. After a
@@ -219,9 +219,9 @@ mod tests {
         for (interval, waited, is_decided, least, most) in [
             (Some(ms(700)), 90_000, true, 700, 700),
             (Some(ms(0)), 0, false, 2, 2),
-            (None, 0, false, 3, 4),
-            (None, 1_000, false, 4, 5),
-            (None, 5_000, false, 40, 45),
+            (None, 0, false, 2, 3),
+            (None, 1_000, false, 2, 3),
+            (None, 5_000, false, 38, 43),
             (None, 2_000_000, false, 900, 1_000),
             (None, 0, true, 100, 150),
             (None, 2_000, true, 400, 600),

@@ -1,6 +1,11 @@
 //! The image: what is in it, and where it runs.
 
-use std::process::Command;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::containers::{docker, image, text, try_docker, wait_image};
 
@@ -29,11 +34,24 @@ fn the_image_is_wait_alone() {
     );
 }
 
+/// Takes the binary out of an image, into this folder, and returns where it is.
+fn binary_of(image: &str, folder: &Path) -> PathBuf {
+    let container = docker(&["create", image]);
+    let binary = folder.join("wait");
+    docker(&[
+        "cp",
+        &format!("{container}:/wait"),
+        &binary.display().to_string(),
+    ]);
+    docker(&["rm", &container]);
+    binary
+}
+
 /// Builds an image from a Dockerfile's text and returns its name.
 fn build(name: &str, dockerfile: &str) -> String {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let file = folder.path().join("Dockerfile");
-    std::fs::write(&file, dockerfile).expect("written");
+    fs::write(&file, dockerfile).expect("written");
     let name = format!("compose-wait-test-{name}");
     let (file, folder) = (
         file.display().to_string(),
@@ -114,11 +132,8 @@ fn it_is_built_for_arm64_and_runs_there() {
     println!("the image for arm64 has {size} bytes");
     assert!(size.parse::<u64>().expect("a number") <= 6_000_000);
 
-    let container = docker(&["create", "--platform=linux/arm64", name]);
-    let binary = folder.path().join("wait").display().to_string();
-    docker(&["cp", &format!("{container}:/wait"), &binary]);
-    docker(&["rm", &container]);
-    let mount = format!("{binary}:/wait:ro");
+    let binary = binary_of(name, folder.path());
+    let mount = format!("{}:/wait:ro", binary.display());
     let run = |args: &[&str]| {
         let emulated = ["run", "--rm", "--network=none", "--volume", &mount, cross];
         let emulator = ["qemu-aarch64-static", "/wait"];
@@ -130,4 +145,66 @@ fn it_is_built_for_arm64_and_runs_there() {
     let not_ready = run(&["--for=localhost:1", "--mysql=127.0.0.1", "--timeout=1"]);
     assert_eq!(not_ready.status.code(), Some(1), "{}", text(&not_ready));
     assert!(text(&not_ready).contains("refused"), "{}", text(&not_ready));
+}
+
+/// What one health check in node looks like, with as little as possible to load.
+const HEALTHCHECK_JS: &str = "require('node:http')
+  .get(process.argv[2], (response) => process.exit(response.statusCode < 400 ? 0 : 1))
+  .on('error', () => process.exit(1));";
+
+#[test]
+#[ignore = "needs Docker and Node.js"]
+fn a_check_takes_a_tenth_of_what_a_script_in_node_takes() {
+    const RUNS: usize = 15;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let wait = binary_of(wait_image(), folder.path());
+    let script = folder.path().join("healthcheck.js");
+    fs::write(&script, HEALTHCHECK_JS).expect("written");
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/health", server.local_addr().expect("bound"));
+
+    // Seconds, and the most memory (in kB) by the time that it asks.
+    let measure = |program: &Path, argument: &str| {
+        let start = Instant::now();
+        let mut check = Command::new(program)
+            .args([argument, &url])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("a check");
+        let (mut connection, _) = server.accept().expect("a request");
+        let read = connection.read(&mut [0; 4096]).expect("a request");
+        assert!(read > 0);
+        let status = fs::read_to_string(format!("/proc/{}/status", check.id()));
+        let status = status.expect("a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let peak: f64 = peak.and_then(|kb| kb.parse().ok()).expect("a number");
+        connection
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .expect("answered");
+        assert!(check.wait().expect("a status").success());
+        (start.elapsed().as_secs_f64(), peak)
+    };
+    let (mut ours, mut nodes) = (vec![], vec![]);
+    for _ in 0..RUNS {
+        ours.push(measure(&wait, "--check"));
+        nodes.push(measure(Path::new("node"), &script.display().to_string()));
+    }
+    let median = |runs: &[(f64, f64)]| {
+        let middle = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (times, peaks) = runs.iter().copied().unzip();
+        (middle(times), middle(peaks))
+    };
+    let ((time, memory), (nodes_time, nodes_memory)) = (median(&ours), median(&nodes));
+    println!(
+        "wait --check: {:.1} ms, {:.1} MB; node: {:.1} ms, {:.1} MB",
+        time * 1e3,
+        memory / 1e3,
+        nodes_time * 1e3,
+        nodes_memory / 1e3
+    );
+    assert!(time <= nodes_time / 10.0 && memory <= nodes_memory / 10.0);
 }
