@@ -16,7 +16,7 @@ const COMMAND: &str = "The command and the log";
     version,
     override_usage = "wait [OPTIONS] [--] [COMMAND [ARG]...]",
     after_help = "\
-TARGET is HOST:PORT, tcp://HOST:PORT, mysql://[USER[:PASSWORD]@]HOST[:3306][/DATABASE] or mariadb://,
+TARGET: HOST:PORT, tcp://HOST:PORT, mysql:// or mariadb://[USER[:PASSWORD]@]HOST[:3306][/DATABASE],
 http://…, https://…, or env:NAME for what the variable NAME holds. DURATION is a number of seconds,
 or 500ms, 1m 30s and the like. A flag beats its variable. By variable alone: WAIT_MYSQL_USER,
 WAIT_MYSQL_PASSWORD, WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE, WAIT_MYSQL_QUERY, WAIT_SCRUB,
@@ -42,7 +42,7 @@ pub struct Cli {
     #[arg(long, value_name = "TARGET", help_heading = WHAT)]
     pub check: Option<String>,
 
-    /// For all together; 0 is one attempt, or infinity [WAIT_TIMEOUT: 30s]
+    /// For all together; 0 is one attempt [WAIT_TIMEOUT: 30s]
     #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
     pub timeout: Option<String>,
 

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Command, Config, ConfigError, Notice};
 use crate::live::{Line, Live};
-use crate::probe::{NotReady, Reason};
+use crate::probe::{Answer, NotReady, Reason};
 use crate::target::Target;
 
 /// How long a target that is not ready, for the same reason as before, goes without a line.
@@ -122,11 +122,10 @@ impl Reporter {
         }
     }
 
-    /// Whether the last attempt ended by a decision of the server's.
-    pub fn is_decided(&self) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|why| why.reason.is_decided())
+    /// What the server has said to the last attempt.
+    pub fn answer(&self) -> Answer {
+        let last = self.last.as_ref();
+        last.map_or(Answer::Nothing, |why| why.reason.answer())
     }
 
     /// An attempt that the deadline cut short too early to say anything, unless nothing has been

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Timing;
 use crate::live::Live;
-use crate::probe::{NotReady, Overlap, Probe, Progress, Reason};
+use crate::probe::{Answer, NotReady, Overlap, Probe, Progress, Reason};
 use crate::report::{self, Reporter};
 use crate::sys;
 use crate::target::Target;
@@ -22,7 +22,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(3);
 /// What an attempt and the start of the command take, about, so that all of it is 1 %.
 const OVERHEAD: Duration = Duration::from_millis(7);
-/// The shortest pause after a server decided against us, so as not to press it.
+/// The shortest pause after a server has answered, so as not to press it.
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ async fn one(
         let next = pause(
             timing.interval,
             start.elapsed(),
-            reporter.is_decided(),
+            reporter.answer(),
             fastrand::f64(),
         );
         match deadline {
@@ -190,19 +190,23 @@ async fn attempt(
 /// of the wait (3 ms in its first second, a second when it has gone on for more than 100), while the
 /// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
 /// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
-/// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. After a
-/// server's decision (denied, full) the pause is a fifth of the time waited, from 100 ms to a second,
-/// and jitter adds to it: who has said no is not pressed.
-fn pause(interval: Option<Duration>, waited: Duration, is_decided: bool, jitter: f64) -> Duration {
-    match interval {
-        Some(interval) => interval.max(SHORTEST_PAUSE),
-        None if is_decided => (waited / 5)
-            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
-            .mul_f64(1.0 + jitter / 2.0),
-        None => (waited / 100)
-            .saturating_sub(OVERHEAD)
+/// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. Who answers
+/// that it is not ready (a status, a statement without its row) is not asked more than ten times a
+/// second. After a server's decision (denied, full) the pause is a fifth of the time waited, from
+/// 100 ms to a second, and jitter adds to it: who has said no is not pressed.
+fn pause(interval: Option<Duration>, waited: Duration, answer: Answer, jitter: f64) -> Duration {
+    let in_proportion = (waited / 100).saturating_sub(OVERHEAD);
+    match (interval, answer) {
+        (Some(interval), _) => interval.max(SHORTEST_PAUSE),
+        (None, Answer::Nothing) => in_proportion
             .clamp(SHORTEST_ADAPTIVE_PAUSE, LONGEST_PAUSE)
             .mul_f64(1.0 - jitter / 10.0),
+        (None, Answer::NotYet) => in_proportion
+            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
+            .mul_f64(1.0 - jitter / 10.0),
+        (None, Answer::No) => (waited / 5)
+            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
+            .mul_f64(1.0 + jitter / 2.0),
     }
 }
 
@@ -216,18 +220,20 @@ mod tests {
 
     #[test]
     fn the_pause_is_what_was_said_or_grows_with_the_time_waited() {
-        for (interval, waited, is_decided, least, most) in [
-            (Some(ms(700)), 90_000, true, 700, 700),
-            (Some(ms(0)), 0, false, 2, 2),
-            (None, 0, false, 2, 3),
-            (None, 1_000, false, 2, 3),
-            (None, 5_000, false, 38, 43),
-            (None, 2_000_000, false, 900, 1_000),
-            (None, 0, true, 100, 150),
-            (None, 2_000, true, 400, 600),
-            (None, 60_000, true, 1_000, 1_500),
+        for (interval, waited, answer, least, most) in [
+            (Some(ms(700)), 90_000, Answer::No, 700, 700),
+            (Some(ms(0)), 0, Answer::Nothing, 2, 2),
+            (None, 0, Answer::Nothing, 2, 3),
+            (None, 1_000, Answer::Nothing, 2, 3),
+            (None, 5_000, Answer::Nothing, 38, 43),
+            (None, 2_000_000, Answer::Nothing, 900, 1_000),
+            (None, 0, Answer::NotYet, 90, 100),
+            (None, 50_000, Answer::NotYet, 443, 493),
+            (None, 0, Answer::No, 100, 150),
+            (None, 2_000, Answer::No, 400, 600),
+            (None, 60_000, Answer::No, 1_000, 1_500),
         ] {
-            let pause = |jitter| pause(interval, ms(waited), is_decided, jitter);
+            let pause = |jitter| pause(interval, ms(waited), answer, jitter);
             let mut ends = [pause(0.0), pause(1.0)];
             ends.sort();
             let ends = ends.map(|end| end.as_millis() as u64);

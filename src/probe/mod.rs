@@ -324,23 +324,38 @@ impl Reason {
         )
     }
 
-    /// Whether it is a server's decision. To ask again at once would be rude, and would count
-    /// against the account.
-    pub fn is_decided(self) -> bool {
-        matches!(
-            self,
+    /// What a server has said by it.
+    pub fn answer(self) -> Answer {
+        match self {
             Self::AccessDenied
-                | Self::UnknownDatabase
-                | Self::TooManyConnections
-                | Self::HostBlocked
-                | Self::ShuttingDown
-                | Self::TlsRequired
-                | Self::TlsFailed
-                | Self::QueryFailed
-                | Self::QueryEmpty
-                | Self::ServerError(_)
-        )
+            | Self::UnknownDatabase
+            | Self::TooManyConnections
+            | Self::HostBlocked
+            | Self::ShuttingDown
+            | Self::TlsRequired
+            | Self::TlsFailed
+            | Self::ServerError(_) => Answer::No,
+            Self::QueryFailed | Self::QueryEmpty | Self::HttpStatus(_) => Answer::NotYet,
+            Self::Unresolved
+            | Self::Refused
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::Closed
+            | Self::Protocol
+            | Self::Missing => Answer::Nothing,
+        }
     }
+}
+
+/// What a server has said to an attempt, which is how soon it may be asked again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// Nothing that it could mind.
+    Nothing,
+    /// It has done what it was asked for, a statement or a request, and has written it down.
+    NotYet,
+    /// A decision against us. To ask again at once would be rude, and would count against the account.
+    No,
 }
 
 impl fmt::Display for Reason {

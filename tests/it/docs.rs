@@ -1,5 +1,6 @@
 //! The README, the help and the code say the same.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -36,10 +37,10 @@ fn every_flag_of_the_help_is_in_the_readme_and_the_other_way_round() {
         words
             .filter(is_flag)
             .map(str::to_owned)
-            .collect::<std::collections::BTreeSet<_>>()
+            .collect::<BTreeSet<_>>()
     };
     let settings = README
-        .split("\n## Settings\n")
+        .split("\n## Settings and exit status\n")
         .nth(1)
         .and_then(|text| text.split("\n## ").next())
         .expect("a section");
@@ -96,4 +97,32 @@ fn the_manual_and_the_completions_are_understood() {
         let script = fs::read_to_string(folder.path().join(name)).expect("a script");
         assert!(script.contains("connect-timeout"), "{name}");
     }
+}
+
+#[test]
+fn every_crate_is_in_the_readme_with_its_reason() {
+    let manifest = include_str!("../../Cargo.toml");
+    let dependencies = manifest
+        .split("\n[dependencies]\n")
+        .nth(1)
+        .and_then(|text| text.split("\n[").next())
+        .expect("a section");
+    let reasons = README
+        .split("\n| crates | are there for |\n")
+        .nth(1)
+        .expect("a table");
+    let named = |text: &str| {
+        let rows = text.lines().filter_map(|row| row.split('|').nth(1));
+        let names = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let used = dependencies
+        .lines()
+        .filter_map(|line| line.split(" = ").next());
+    assert_eq!(
+        named(reasons),
+        used.filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    );
 }
