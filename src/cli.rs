@@ -1,4 +1,5 @@
 //! The command line as typed. Nothing here has a default: [`crate::config`] decides what counts.
+#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

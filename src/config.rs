@@ -1,5 +1,6 @@
 //! From flags and variables to one [`Config`]: a pure function. What it needs of the outside world
 //! (variables, the contents of files) comes in as functions, what it has to say goes out as values.
+#![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

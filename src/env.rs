@@ -1,4 +1,5 @@
 //! The environment variables that `wait` reads: one table, which everything else refers to.
+#![forbid(unsafe_code)]
 
 /// An environment variable that holds a setting.
 #[derive(Debug, PartialEq, Eq)]

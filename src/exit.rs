@@ -1,4 +1,5 @@
 //! The exit statuses of `wait` itself. Once the command runs, the status is the command's own.
+#![forbid(unsafe_code)]
 
 /// How `wait` ends when it does not become the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

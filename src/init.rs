@@ -3,6 +3,7 @@
 //! [`start`] comes before everything else. As PID 1 it forks there, and the parent never returns:
 //! it passes signals on, reaps orphans and ends with its child. The child goes on as if nothing
 //! had happened, so that nothing else in the program knows of any of this.
+#![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,5 @@
 //! The log: `tracing` to standard error, as text for people or JSON for machines.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::fs::File;

@@ -1,4 +1,5 @@
 //! Every line of the log but those of `debug` and `trace`: its words, and its fields for machines.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::panic::PanicHookInfo;

@@ -1,4 +1,5 @@
 //! What can be waited for, as it is written: parsing, printing, and nothing that touches the world.
+#![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,4 +1,5 @@
 //! The waiting: a loop for every target, all under one deadline.
+#![forbid(unsafe_code)]
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;

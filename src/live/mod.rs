@@ -1,5 +1,6 @@
 //! Lines that change in place, for people at a terminal: one for every target that is not ready,
 //! in the place of the log's lines about it.
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "terminal")]
 mod lines;

@@ -1,4 +1,5 @@
 //! One attempt at one target: ready, or why not.
+#![forbid(unsafe_code)]
 
 mod connect;
 #[cfg(feature = "http")]
