@@ -289,9 +289,9 @@ pub fn give_back_code() {
 
 /// How many more descriptors this process may have, about: what it has been given is not counted.
 pub fn free_descriptors() -> usize {
-    const HANDED_DOWN: u64 = 32;
+    const HANDED_DOWN: usize = 32;
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
+    // As wide as the platform's own; "unlimited" is more than fits.
+    let soft = usize::try_from(soft).unwrap_or(usize::MAX);
     soft.saturating_sub(HANDED_DOWN)
-        .try_into()
-        .unwrap_or(usize::MAX)
 }
