@@ -1,16 +1,16 @@
 //! Names to addresses, looked up anew for every attempt: a name that is not there yet has to be
 //! asked for again.
 
-#[cfg(not(feature = "dns"))]
+#[cfg(any(not(feature = "dns"), target_vendor = "apple"))]
 mod c_library;
-#[cfg(feature = "dns")]
+#[cfg(all(feature = "dns", not(target_vendor = "apple")))]
 mod name_servers;
 
 use std::net::IpAddr;
 
-#[cfg(not(feature = "dns"))]
+#[cfg(any(not(feature = "dns"), target_vendor = "apple"))]
 pub use c_library::Names;
-#[cfg(feature = "dns")]
+#[cfg(all(feature = "dns", not(target_vendor = "apple")))]
 pub use name_servers::Names;
 
 use super::{NotReady, Overlap, Progress};
