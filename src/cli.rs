@@ -10,8 +10,9 @@ const WHAT: &str = "What to wait for (each may be repeated)";
 const HOW_LONG: &str = "How long";
 const COMMAND: &str = "The command and the log";
 
+// No Debug: passwords are in it.
 /// Waits until every target is ready, then becomes COMMAND.
-#[derive(Debug, Default, Parser)]
+#[derive(Default, Parser)]
 #[command(
     name = "wait",
     version,

@@ -79,9 +79,21 @@ pub struct Command {
     pub args: Vec<OsString>,
 }
 
+impl Command {
+    /// The program as it may be printed. What is no path may be a target or a `PASSWORD=…` that is
+    /// in the wrong place.
+    pub fn name(&self) -> String {
+        let program = self.program.to_string_lossy();
+        match program.starts_with('/') {
+            true => program.into_owned(),
+            false => target::redacted(&program),
+        }
+    }
+}
+
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} and {} arguments", self.program, self.args.len())
+        write!(f, "{:?} and {} arguments", self.name(), self.args.len())
     }
 }
 
@@ -141,15 +153,17 @@ struct Given<T> {
 }
 
 impl<T> Given<T> {
-    fn error(&self, item: impl Into<String>, expected: impl fmt::Display) -> ConfigError {
+    fn error(&self, item: impl AsRef<str>, expected: impl fmt::Display) -> ConfigError {
         invalid(self.setting, item, expected)
     }
 }
 
-fn invalid(setting: &str, item: impl Into<String>, expected: impl fmt::Display) -> ConfigError {
+/// No item gets into an error but through here: any of them may hold a password, be it only because
+/// it is in the wrong place.
+fn invalid(setting: &str, item: impl AsRef<str>, expected: impl fmt::Display) -> ConfigError {
     ConfigError::Invalid {
         setting: setting.to_owned(),
-        item: item.into(),
+        item: target::redacted(item.as_ref()),
         expected: expected.to_string(),
     }
 }
@@ -346,18 +360,25 @@ impl<'a> Resolver<'a> {
     }
 
     fn password_file(&self, file: &Given<OsString>) -> Result<String, ConfigError> {
-        let text = String::from_utf8(self.read(file, "a readable file with the password")?)
-            .map_err(|_| file.error(file.value.to_string_lossy(), "expected UTF-8 text"))?;
+        let path = file.value.to_string_lossy();
+        // What is no path from the root may be the password itself.
+        let path = if path.starts_with('/') { &path } else { "" };
+        let text = String::from_utf8(self.read(file, path, "a readable file with the password")?)
+            .map_err(|_| file.error(path, "expected UTF-8 text"))?;
         // One line end, as editors and `echo` leave it, is not part of the password.
         let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
         Ok(line.unwrap_or(&text).to_owned())
     }
 
-    fn read(&self, file: &Given<OsString>, expected: &str) -> Result<Vec<u8>, ConfigError> {
-        (self.surroundings.file)(Path::new(&file.value)).map_err(|error| {
-            let expected = format!("expected {expected}: {error}");
-            file.error(file.value.to_string_lossy(), expected)
-        })
+    /// Reads a file, whose path is `path` if it is to be printed.
+    fn read(
+        &self,
+        file: &Given<OsString>,
+        path: &str,
+        expected: &str,
+    ) -> Result<Vec<u8>, ConfigError> {
+        (self.surroundings.file)(Path::new(&file.value))
+            .map_err(|error| file.error(path, format!("expected {expected}: {error}")))
     }
 
     /// Certificates to trust besides the built-in ones, where a certificate is verified at all.
@@ -385,13 +406,14 @@ impl<'a> Resolver<'a> {
         &self,
         file: &Given<OsString>,
     ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-        let pem = self.read(file, "a readable file with certificates")?;
+        let path = file.value.to_string_lossy();
+        let pem = self.read(file, &path, "a readable file with certificates")?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         match certificates {
             Ok(certificates) if !certificates.is_empty() => Ok(certificates),
             _ => {
                 let expected = "expected certificates in PEM format";
-                Err(file.error(file.value.to_string_lossy(), expected))
+                Err(file.error(path, expected))
             }
         }
     }
@@ -414,7 +436,7 @@ impl<'a> Resolver<'a> {
         let mut targets = Vec::new();
         match target.starts_with('/') {
             true => targets.push(Target::Path(target.into())),
-            false => self.expand(&given, List::Any, 0, &mut targets)?,
+            false => self.expand(&given, List::Any, &[], &mut targets)?,
         }
         if targets.is_empty() {
             return Err(given.error("", "expected a target"));
@@ -426,10 +448,10 @@ impl<'a> Resolver<'a> {
     fn targets(&mut self, cli: &Cli, defaults: &MySqlDefaults) -> Result<Vec<Target>, ConfigError> {
         let mut targets = Vec::new();
         for list in self.lists("--for", &cli.targets, &env::HOSTS)? {
-            self.expand(&list, List::Any, 0, &mut targets)?;
+            self.expand(&list, List::Any, &[], &mut targets)?;
         }
         for list in self.lists("--mysql", &cli.mysql, &env::MYSQL)? {
-            self.expand(&list, List::MySql, 0, &mut targets)?;
+            self.expand(&list, List::MySql, &[], &mut targets)?;
         }
         self.complete_all(&mut targets, defaults)?;
         // A flag holds one path, so that a path with a comma can be given there.
@@ -464,19 +486,20 @@ impl<'a> Resolver<'a> {
         Ok(typed.iter().map(given).collect())
     }
 
-    /// Parses the items of a list, and the lists that its `env:NAME` stand for.
+    /// Parses the items of a list, and the lists that its `env:NAME` stand for. `through` are the
+    /// names that have led here.
     fn expand(
         &self,
         list: &Given<String>,
         kind: List,
-        depth: usize,
+        through: &[&str],
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
         for item in target::split_list(OsStr::new(&list.value)) {
             let item = item.to_string_lossy(); // it is from a string, cut at ASCII
             if let Some(name) = target::env_reference(&item) {
-                let error = |expected: &str| list.error(item.clone(), expected);
-                if depth == MAX_ENV_DEPTH {
+                let error = |expected: &str| list.error(&item, expected);
+                if through.len() == MAX_ENV_DEPTH {
                     return Err(error("expected a variable that does not lead back here"));
                 }
                 let value = (self.surroundings.variable)(name)
@@ -489,12 +512,14 @@ impl<'a> Resolver<'a> {
                     value,
                     is_flag: list.is_flag,
                 };
-                self.expand(&inner, kind, depth + 1, targets)?;
+                self.expand(&inner, kind, &[through, &[name]].concat(), targets)?;
             } else {
-                let target = kind.parse(&item, depth > 0).map_err(|expected| {
-                    list.error(target::redacted(&item, kind == List::MySql), expected)
-                })?;
-                targets.push(target);
+                let target = kind.parse(&item, !through.is_empty());
+                targets.push(target.map_err(|expected| match through.last() {
+                    // What an application's variable holds may be a secret through and through.
+                    Some(name) => list.error(format!("env:{name}"), expected),
+                    None => list.error(&item, expected),
+                })?);
             }
         }
         Ok(())
@@ -606,8 +631,9 @@ impl<'a> Resolver<'a> {
             return Err(given.error(text, expected));
         }
         self.notice(format!(
-            "{}: {text}: {expected}; the default is used: {}",
+            "{}: {}: {expected}; the default is used: {}",
             given.setting,
+            target::redacted(text),
             default.show()
         ));
         Ok(default)
@@ -621,7 +647,8 @@ impl<'a> Resolver<'a> {
             shell_words::split(&line.value)
                 .map_err(|_| {
                     // The first word alone: what follows may hold secrets.
-                    let program = line.value.split_whitespace().next().unwrap_or_default();
+                    let end = |c: char| c.is_whitespace() || "'\"".contains(c);
+                    let program = line.value.trim().split(end).next().unwrap_or_default();
                     line.error(format!("{program} …"), "expected every quote to be closed")
                 })?
                 .into_iter()

@@ -37,7 +37,7 @@ impl LaunchError {
 /// Replaces this process with the command, which is looked up in `PATH` as a shell does. Returns
 /// only if that fails.
 pub fn exec(command: Command) -> LaunchError {
-    let program = command.program.to_string_lossy().into_owned();
+    let program = command.name();
     let words = std::iter::once(command.program.clone()).chain(command.args);
     let words: Result<Vec<CString>, _> = words.map(c_string).collect();
     let errno = match words {

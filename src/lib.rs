@@ -34,6 +34,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 use tracing_subscriber::filter::LevelFilter;
 
 use cli::Cli;
@@ -72,7 +73,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             let _ = error.print(); // --help and --version
             return Exit::Ready;
         }
-        Err(error) => Err(usage_error(&error)),
+        Err(error) => Err(usage_error(error)),
     };
     let (config, live) = match prepare(cli, &surroundings) {
         Ok(prepared) => prepared,
@@ -176,7 +177,12 @@ fn asks_for_check(args: &[OsString]) -> bool {
 }
 
 /// The first line of clap's error alone, without its label.
-fn usage_error(error: &clap::Error) -> ConfigError {
+fn usage_error(mut error: clap::Error) -> ConfigError {
+    // Behind a flag that does not exist there may be a target, as in `--mysql://…`.
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) {
+        let flag = ContextValue::String(target::redacted(flag));
+        error.insert(ContextKind::InvalidArg, flag);
+    }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     ConfigError::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())

@@ -55,8 +55,7 @@ pub fn pausing(duration: Duration, when: &str) {
 
 /// The command starts. Its arguments are not told: they may hold secrets.
 pub fn starting(command: &Command) {
-    let program = command.program.to_string_lossy();
-    info!(event = "starting", "starting {program}");
+    info!(event = "starting", "starting {}", command.name());
 }
 
 /// A target that was checked is not ready.

@@ -402,34 +402,37 @@ pub fn env_reference(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// A text that is meant to be a target, as it may be printed when it is not one: without what is
-/// or may be a password. `mysql` says that the list it is from holds nothing but MySQL.
-pub fn redacted(text: &str, mysql: bool) -> String {
+/// A text that is not what was expected, as it may be printed: without what is or may be a password.
+pub fn redacted(text: &str) -> String {
+    if env_reference(text).is_some() {
+        return text.to_owned();
+    }
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let (scheme, rest) = match text.find("://") {
-        Some(at) => text.split_at(at + 3),
-        None => ("", text),
+        Some(at) if text[..at].chars().all(is_in_scheme) => text.split_at(at + 3),
+        _ => ("", text),
     };
     let (secret, shown) = match rest.rfind('@') {
+        // Of `Server=db;Password=p@ss` not even the end is a host.
+        Some(at) if rest[..at].contains('=') => ("…", ""),
         Some(at) => ("…", &rest[at..]),
         None => ("", rest),
     };
-    // Parameters may hold secrets of the application's driver.
-    let (shown, parameters) = match shown.find('?') {
-        Some(at) => (&shown[..at], "?…"),
-        None => (shown, ""),
-    };
-    // `app:se` and `cret@db` are what a comma in a password leaves of it.
-    let shown = match shown.split_once(':') {
-        Some((host, port))
-            if (mysql || is_mysql_url(text))
-                && !shown.contains('[')
-                && !port.split('/').next().is_some_and(is_digits) =>
-        {
-            format!("{host}:…")
+    let is_address = shown.trim_start_matches('@').starts_with('[');
+    let hides_what_follows = |(at, c): &(usize, char)| match c {
+        // Parameters may hold secrets of the application's driver, and so may `PASSWORD=…`.
+        '?' | '=' => true,
+        // `app:se` and `cret@db` are what a comma in a password leaves of it.
+        ':' => {
+            let port = shown[at + 1..].split([':', '/', '?']).next();
+            !is_address && !port.is_some_and(may_be_port)
         }
-        _ => shown.to_owned(),
+        _ => false,
     };
-    format!("{scheme}{secret}{shown}{parameters}")
+    match shown.char_indices().find(hides_what_follows) {
+        Some((at, _)) => format!("{scheme}{secret}{}…", &shown[..=at]),
+        None => format!("{scheme}{secret}{shown}"),
+    }
 }
 
 /// What has to be percent-encoded in a user or database name that is printed.
@@ -463,6 +466,11 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a text looks like a port, or like nothing at all.
+fn may_be_port(text: &str) -> bool {
+    text.is_empty() || is_digits(text) && text.len() <= 5
 }
 
 fn parse_port(text: &str) -> Result<u16, TargetError> {
@@ -513,6 +521,7 @@ mod tests {
             ("http://web", "http://web/"),
             ("HTTPS://Web:443/a?b=c,d#e", "https://web/a?b=c,d"),
             ("https://web:80/", "https://web:80/"),
+            ("https://web/@scope/a", "https://web/@scope/a"),
             (
                 "http://u%40x:secret@[::1]:8080/p",
                 "http://u%40x@[::1]:8080/p",
@@ -572,6 +581,7 @@ mod tests {
             ("mysql://", E::Host),
             ("mysql://u:p#x@db/shop", E::Port),
             ("mysql://u:1/x@db", E::MisplacedAt),
+            ("http://u:p@s/s@web/", E::MisplacedAt),
             ("mysql://u:%ff@db", E::Encoding),
             ("mysql://db/a/b", E::Database),
             ("mysql://db/a#b", E::Database),
@@ -619,19 +629,30 @@ mod tests {
 
     #[test]
     fn what_may_be_a_password_is_not_printed() {
-        for (text, mysql, shown) in [
-            ("db:99999", false, "db:99999"),
-            ("db:http", false, "db:http"),
-            ("mysql://app:secret@db:x/shop", false, "mysql://…@db:…"),
-            ("app:secret@db:99999", true, "…@db:99999"),
-            ("mysql://app:p@ss@db:0", false, "mysql://…@db:0"),
-            ("mysql://app:p?ss@db:0", false, "mysql://…@db:0"),
-            ("app:sec", true, "app:…"),
-            ("mysql://app:sec", false, "mysql://app:…"),
-            ("cret@db", true, "…@db"),
-            ("db:1/x?password=secret", true, "db:1/x?…"),
+        for (text, shown) in [
+            ("db:99999", "db:99999"),
+            ("db:80:90", "db:80:90"),
+            ("fe80::1:99999", "fe80::1:99999"),
+            ("[::1", "[::1"),
+            ("env:UNSET", "env:UNSET"),
+            ("db:http", "db:…"),
+            ("db:999999", "db:…"),
+            ("mysql://app:secret@db:x/shop", "mysql://…@db:…"),
+            ("app:secret@db:99999", "…@db:99999"),
+            ("mysql://app:p@ss@db:0", "mysql://…@db:0"),
+            ("mysql://app:p?ss@db:0", "mysql://…@db:0"),
+            ("app:sec", "app:…"),
+            ("app:sec[", "app:…"),
+            ("http://app:sec", "http://app:…"),
+            ("mysql://app:12?sec", "mysql://app:12?…"),
+            ("cret@db", "…@db"),
+            ("app:sec://ret@db", "…@db"),
+            ("db:1/x?password=secret", "db:1/x?…"),
+            ("mysql:host=db;password=secret", "mysql:…"),
+            ("Server=db;Password=secret", "Server=…"),
+            ("Server=db;Password=p@secret", "…"),
         ] {
-            assert_eq!(redacted(text, mysql), shown, "{text}");
+            assert_eq!(redacted(text), shown, "{text}");
         }
         let target = mysql("app:secret@db").expect("target");
         assert!(!format!("{target:?} {target}").contains("secret"));

@@ -136,7 +136,7 @@ async fn one(
             fastrand::f64(),
         );
         match deadline {
-            Some(deadline) if Instant::now() + next >= deadline => {
+            Some(deadline) if deadline - Instant::now() <= next => {
                 sleep_until(deadline).await;
                 break;
             }

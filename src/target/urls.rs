@@ -14,9 +14,7 @@ pub(super) fn mysql(text: &str, parameters: Parameters) -> Result<MySql, TargetE
         Some(_) => return Err(TargetError::NotMySql),
     };
     let url = url.map_err(url_error)?;
-    // What an '@' here ends is most likely the rest of a password that was not encoded.
-    let behind_host = [Some(url.path()), url.query(), url.fragment()];
-    if behind_host.into_iter().flatten().any(|s| s.contains('@')) {
+    if has_at_behind_host(&url) {
         return Err(TargetError::MisplacedAt);
     }
 
@@ -63,6 +61,11 @@ pub(super) fn mysql(text: &str, parameters: Parameters) -> Result<MySql, TargetE
 #[cfg(feature = "http")]
 pub(super) fn http(text: &str) -> Result<Http, TargetError> {
     let url = Url::parse(text).map_err(url_error)?;
+    // Without a login it is one of a path's characters.
+    let has_login = !url.username().is_empty() || url.password().is_some();
+    if has_login && has_at_behind_host(&url) {
+        return Err(TargetError::MisplacedAt);
+    }
     let port = match url.port_or_known_default() {
         None | Some(0) => return Err(TargetError::Port),
         Some(port) => port,
@@ -78,6 +81,12 @@ pub(super) fn http(text: &str) -> Result<Http, TargetError> {
         password: url.password().map(decode).transpose()?.map(Secret::new),
         path: format!("{}{}", url.path(), query.unwrap_or_default()),
     })
+}
+
+/// What such an '@' ends is most likely the rest of a password that was not encoded.
+fn has_at_behind_host(url: &Url) -> bool {
+    let behind_host = [Some(url.path()), url.query(), url.fragment()];
+    behind_host.into_iter().flatten().any(|s| s.contains('@'))
 }
 
 fn url_error(error: url::ParseError) -> TargetError {

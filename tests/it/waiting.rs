@@ -145,6 +145,16 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
     assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
 }
 
+#[test]
+fn a_pause_without_end_ends_at_the_deadline() {
+    let outcome = wait()
+        .args(["--interval", "18446744073709551615", "--timeout", "500ms"])
+        .args(["--path", "/nonexistent"])
+        .run();
+    outcome.exits(1).took_from_to(0.5, 3.0);
+    outcome.says(&["error: /nonexistent is not ready after", "missing"]);
+}
+
 #[tokio::test]
 async fn one_attempt_each_is_all_that_a_timeout_of_zero_allows() {
     let (silent, _queue) = silent_port().await;
