@@ -18,6 +18,8 @@ mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+#[cfg(target_os = "linux")]
+mod secrets;
 mod servers;
 mod settings;
 mod support;

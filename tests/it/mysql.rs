@@ -9,7 +9,7 @@ use crate::mysql_server::{self, Account, Ends};
 use crate::support::{Outcome, open_port, reserved_port, wait};
 
 /// With characters that a URL does not take as they are.
-pub const ACCOUNT: Account = Account {
+const ACCOUNT: Account = Account {
     user: "app",
     password: "s3cret/p@ss",
     database: "shop",

@@ -1,15 +1,12 @@
-//! What is printed, and what never is.
+//! What is printed; what never is, is in `secrets.rs`.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
-use crate::mysql::ACCOUNT;
-use crate::mysql_server;
 use crate::support::{Outcome, WAIT, open_port, wait};
 
 fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
@@ -99,64 +96,6 @@ fn a_level_is_the_least_important_that_is_printed() {
     assert_eq!(outcome.exits(2).stderr, "");
 }
 
-#[tokio::test]
-async fn a_password_is_never_printed() {
-    let (port, listener) = open_port().await;
-    tokio::spawn(mysql_server::serve(listener, ACCOUNT, Arc::default()));
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    writeln!(file, "{}", ACCOUNT.password).expect("written");
-    let in_url = ACCOUNT.password.replace('@', "%40").replace('/', "%2F");
-
-    for format in ["text", "json"] {
-        for level in ["info", "debug", "trace"] {
-            for (database, code) in [("shop", 0), ("none", 1)] {
-                for source in ["url", "variable", "file"] {
-                    let wait = wait()
-                        .var("WAIT_TIMEOUT", "300ms")
-                        .var("WAIT_LOG_FORMAT", format)
-                        .var("WAIT_LOGGER_LEVEL", level)
-                        .var("WAIT_MYSQL_DATABASE", database);
-                    let wait = match source {
-                        "url" => wait.var(
-                            "WAIT_HOSTS",
-                            format!("mysql://app:{in_url}@127.0.0.1:{port}"),
-                        ),
-                        "variable" => wait
-                            .var("WAIT_MYSQL", format!("app@127.0.0.1:{port}"))
-                            .var("WAIT_MYSQL_PASSWORD", ACCOUNT.password),
-                        _ => wait
-                            .var("WAIT_MYSQL", format!("app@127.0.0.1:{port}"))
-                            .var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
-                    };
-                    let outcome = wait.args(["true"]).run_beside().await;
-                    outcome.exits(code);
-                    assert!(!outcome.stderr.is_empty());
-                    for secret in [ACCOUNT.password, &in_url] {
-                        assert!(!outcome.stderr.contains(secret), "{source}: {outcome:?}");
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn what_cannot_be_parsed_does_not_show_its_password() {
-    for (name, value) in [
-        ("WAIT_HOSTS", "mysql://app:s3cret@db:x/shop"),
-        ("WAIT_HOSTS", "mysql://app:s3cret@db/shop?nonsense=s3cret"),
-        ("WAIT_HOSTS", "postgres://app:s3cret@db/shop"),
-        ("WAIT_HOSTS", "app:s3cret@db:3306"),
-        ("WAIT_MYSQL", "app:s3cret@db:x"),
-        ("WAIT_MYSQL", "app:s3cret,s3cret@db"),
-        ("WAIT_MYSQL", "app:s3cret#@db"),
-        ("WAIT_COMMAND", "mysql --password='s3cret"),
-    ] {
-        let outcome = wait().var(name, value).run();
-        assert!(!outcome.exits(2).stderr.contains("s3cret"), "{outcome:?}");
-    }
-}
-
 /// Runs `wait` to its end with this standard error, and a lot to say.
 fn run_with_stderr(stderr: impl Into<Stdio>) -> (Option<i32>, Duration) {
     let start = Instant::now();
@@ -199,7 +138,7 @@ fn a_log_on_a_full_disk_is_lost_and_nothing_else() {
 /// Runs `wait` with a terminal of 100 columns as its standard error, and returns what is drawn there
 /// if `read` says that somebody reads it.
 #[cfg(target_os = "linux")]
-fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outcome, String) {
+pub fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outcome, String) {
     let size = Winsize {
         ws_row: 24,
         ws_col: 100,

@@ -15,13 +15,13 @@ use crate::containers::{
 use crate::support::{Outcome, WAIT, wait};
 
 /// A database server in a network of its own, gone when this is dropped.
-struct Server {
+pub struct Server {
     name: String,
     client: &'static str,
 }
 
 /// Both kinds: a name, the image, and its client program.
-fn kinds() -> [(&'static str, String, &'static str); 2] {
+pub fn kinds() -> [(&'static str, String, &'static str); 2] {
     [
         ("mysql", mysql_image(), "mysql"),
         ("mariadb", mariadb_image(), "mariadb"),
@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// Starts one and waits for it.
-    fn started(
+    pub fn started(
         test: &str,
         kind: &(&str, String, &'static str),
         options: &[&str],
@@ -70,7 +70,7 @@ impl Server {
         server
     }
 
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         docker(&["inspect", "--format", format, &self.name])
     }
@@ -96,7 +96,7 @@ impl Server {
 
     /// Runs one statement, which may have semicolons in it.
     #[track_caller]
-    fn sql(&self, statement: &str) -> String {
+    pub fn sql(&self, statement: &str) -> String {
         let client = [
             self.client,
             "-uroot",
@@ -107,6 +107,16 @@ impl Server {
             statement,
         ];
         docker(&[&["exec", &self.name], &client[..]].concat())
+    }
+
+    /// What a file inside holds.
+    pub fn file(&self, path: &str) -> String {
+        docker(&["exec", &self.name, "cat", path])
+    }
+
+    /// What it prints, the last lines alone if so many are said.
+    pub fn log(&self, lines: &str) -> String {
+        text(&try_docker(&["logs", "--tail", lines, &self.name], &[]))
     }
 
     /// `Aborted_clients` and `Aborted_connects`.
@@ -133,10 +143,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!(
-                "{}",
-                text(&try_docker(&["logs", "--tail=20", &self.name], &[]))
-            );
+            println!("{}", self.log("20"));
         }
         try_docker(&["rm", "--force", "--volumes", &self.name], &[]);
         try_docker(&["network", "rm", &self.name], &[]);

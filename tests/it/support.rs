@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -12,6 +12,12 @@ pub const WAIT: &str = env!("CARGO_BIN_EXE_wait");
 
 /// `wait`, in an environment that holds no more than `PATH`.
 pub struct Wait(Command);
+
+/// `wait` under way. What it prints is kept, as far as a pipe can.
+pub struct Started {
+    child: Child,
+    start: Instant,
+}
 
 /// How it ended.
 #[derive(Debug)]
@@ -43,15 +49,16 @@ impl Wait {
         self
     }
 
-    pub fn run(mut self) -> Outcome {
-        let start = Instant::now();
-        let output = self.0.output().expect("wait starts");
-        Outcome {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-            took: start.elapsed(),
+    pub fn start(mut self) -> Started {
+        self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Started {
+            start: Instant::now(),
+            child: self.0.spawn().expect("wait starts"),
         }
+    }
+
+    pub fn run(self) -> Outcome {
+        self.start().end()
     }
 
     /// Runs it while the test's own servers go on.
@@ -59,6 +66,22 @@ impl Wait {
         tokio::task::spawn_blocking(|| self.run())
             .await
             .expect("no panic")
+    }
+}
+
+impl Started {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn end(self) -> Outcome {
+        let output = self.child.wait_with_output().expect("an end");
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+            took: self.start.elapsed(),
+        }
     }
 }
 

@@ -1,0 +1,862 @@
+//! Nothing tells a password: one that occurs nowhere else comes in by every way there is and meets
+//! everything that can go wrong, at every level and in both formats, and is looked for in all that
+//! others can read.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt as _, stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::mysql_server::{self, Account};
+use crate::output::at_a_terminal;
+use crate::servers::{Server, kinds};
+use crate::support::{Outcome, Started, Wait, open_port, reserved_port, speechless_port, wait};
+
+/// What nothing else prints, between characters that URLs, JSON and shells write in another way.
+const SECRET: &str = r#"Zq8vXw@Kj5tRm/"Hy2nPd\é?#%Lb6cFs"#;
+const WORDS: [&str; 4] = ["Zq8vXw", "Kj5tRm", "Hy2nPd", "Lb6cFs"];
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const FORMATS: [&str; 2] = ["text", "json"];
+
+/// How many `wait`s run side by side.
+const AT_ONCE: usize = 8;
+
+/// Every word of the password in lower case, as it is and in disguise.
+static TRACES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let disguises = WORDS.iter().flat_map(|word| {
+        let bytes = word.bytes();
+        let each = |write: fn(u8) -> String| bytes.clone().map(write).collect::<Vec<_>>();
+        let in_base64 = (0..3).map(|before| {
+            let all = STANDARD.encode([&b"???"[..before], word.as_bytes()].concat());
+            // The first and the last characters depend on what is beside the word.
+            all[[0, 2, 3][before]..][..7].to_owned()
+        });
+        let others = [
+            (*word).to_owned(),
+            each(|byte| format!("%{byte:x}")).concat(),
+            each(|byte| format!("{byte:x}")).concat(),
+            each(|byte| byte.to_string()).join(", "),
+        ];
+        in_base64.chain(others)
+    });
+    disguises.map(|trace| trace.to_lowercase()).collect()
+});
+
+fn trace_in(text: &str) -> Option<&'static str> {
+    let text = text.to_lowercase();
+    let found = TRACES.iter().find(|trace| text.contains(trace.as_str()));
+    found.map(String::as_str)
+}
+
+/// Asserts that the password is in none of it.
+#[track_caller]
+fn is_untold(way: &str, outcome: &Outcome) {
+    for text in [&outcome.stdout, &outcome.stderr] {
+        assert_eq!(trace_in(text), None, "{way}: {text}");
+    }
+}
+
+fn percent_encoded(text: &str, stays: fn(u8) -> bool) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        let _ = match stays(byte) {
+            true => encoded.write_char(byte.into()),
+            false => write!(encoded, "%{byte:02X}"),
+        };
+        encoded
+    })
+}
+
+/// The password as a URL has it.
+fn in_a_url() -> String {
+    percent_encoded(SECRET, |byte| byte.is_ascii_alphanumeric())
+}
+
+#[test]
+fn the_search_finds_it_in_every_disguise() {
+    let json = serde_json::to_string(SECRET).expect("JSON");
+    let basic = |user: &str| STANDARD.encode(format!("{user}:{SECRET}"));
+    for text in [
+        SECRET.to_owned(),
+        in_a_url(),
+        percent_encoded(SECRET, |_| false),
+        json,
+        format!("{SECRET:?} {:?}", SECRET.as_bytes()),
+        format!("{:?}", SECRET.as_bytes()),
+        basic("a"),
+        basic("ab"),
+        basic("abc"),
+        STANDARD.encode(SECRET),
+        format!("{:?}", STANDARD.encode(&SECRET[9..])),
+    ] {
+        assert!(trace_in(&text).is_some(), "{text}");
+    }
+    assert_eq!(trace_in("mysql://app@db:3306/shop"), None);
+}
+
+/// Servers of every temper.
+struct World {
+    /// Targets, without the password, and why each is not ready.
+    failing: Vec<(String, &'static str)>,
+    /// Targets that are ready.
+    ready: Vec<String>,
+    /// A target that says nothing.
+    silent: String,
+    password_file: tempfile::NamedTempFile,
+    _refusing: TcpSocket,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (refusing, socket) = reserved_port();
+        let closing = serve(|stream| async { drop(stream) }).await;
+        let senseless = serve(|stream| answer(stream, |_| "SSH-2.0-x\r\n\r\n".into())).await;
+        // These say it themselves.
+        let echo = |who: &str| format!("HTTP/1.1 401 {who}\r\nX: {who}\r\n\r\n{who}");
+        let denying = serve(move |stream| answer(stream, echo)).await;
+        let elsewhere = |_: &str| {
+            let location = format!("http://app:{}@localhost/", in_a_url());
+            format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n")
+        };
+        let redirecting = serve(move |stream| answer(stream, elsewhere)).await;
+        let mysql = mysql_that_knows(SECRET).await;
+        let other_mysql = mysql_that_knows("another").await;
+
+        let mysql_at = |port: u16, rest: &str| format!("mysql://app@127.0.0.1:{port}/{rest}");
+        let http_at = |port: u16| format!("http://app@127.0.0.1:{port}/");
+        let mut failing = vec![
+            (
+                "mysql://app@nowhere.invalid:3306/shop".to_owned(),
+                "unresolved",
+            ),
+            (mysql_at(refusing, "shop"), "refused"),
+            (mysql_at(closing, "shop"), "closed"),
+            (mysql_at(senseless, "shop"), "protocol"),
+            (mysql_at(other_mysql, "shop"), "access_denied"),
+            (mysql_at(mysql, "none"), "unknown_database"),
+            (mysql_at(mysql, "shop"), "query_failed"),
+            (mysql_at(mysql, "shop?ssl-mode=REQUIRED"), "tls_failed"),
+            ("http://app@nowhere.invalid/".to_owned(), "unresolved"),
+            (http_at(refusing), "refused"),
+            (http_at(closing), "closed"),
+            (http_at(senseless), "protocol"),
+            (http_at(denying), "http_status"),
+            (http_at(redirecting).replace("http", "https"), "tls_failed"),
+        ];
+        for (number, reason) in [
+            (1040_u16, "too_many_connections"),
+            (1129, "host_blocked"),
+            (1053, "shutting_down"),
+            (3159, "tls_required"),
+            (1234, "server_error"),
+        ] {
+            let [low, high] = number.to_le_bytes();
+            let port = serve(move |mut stream| async move {
+                let _ = stream.write_all(&[3, 0, 0, 0, 0xff, low, high]).await;
+            });
+            failing.push((mysql_at(port.await, "shop"), reason));
+        }
+        Self {
+            failing,
+            ready: vec![mysql_at(mysql, "shop"), http_at(redirecting)],
+            silent: mysql_at(speechless_port().await, "shop"),
+            password_file: password_file(),
+            _refusing: socket,
+        }
+    }
+}
+
+/// Treats every connection alike.
+async fn serve<F: Future<Output = ()> + Send + 'static>(
+    each: impl Fn(TcpStream) -> F + Send + 'static,
+) -> u16 {
+    let (port, listener) = open_port().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(each(stream));
+        }
+    });
+    port
+}
+
+/// Answers a request, or the lack of one, with what is made of its credentials.
+async fn answer(mut stream: TcpStream, make: impl Fn(&str) -> String + Send) {
+    let mut request = [0; 4096];
+    let reading = timeout(Duration::from_millis(50), stream.read(&mut request)).await;
+    let length = reading.ok().and_then(Result::ok).unwrap_or(0);
+    let request = String::from_utf8_lossy(&request[..length]);
+    let credentials = |line| str::strip_prefix(line, "authorization: ");
+    let made = make(request.lines().find_map(credentials).unwrap_or_default());
+    let _ = stream.write_all(made.as_bytes()).await; // it may have left
+    let _ = stream.shutdown().await;
+}
+
+fn password_file() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), SECRET).expect("written");
+    file
+}
+
+async fn mysql_that_knows(password: &'static str) -> u16 {
+    let (port, listener) = open_port().await;
+    let account = Account {
+        user: "app",
+        password,
+        database: "shop",
+    };
+    tokio::spawn(mysql_server::serve(listener, account, Arc::default()));
+    port
+}
+
+/// A way for a password, and targets, to come in.
+struct Way {
+    name: &'static str,
+    /// Whether it is on the command line, where others can read it.
+    is_typed: bool,
+    is_check: bool,
+    /// Whether it is for MySQL alone.
+    is_mysql: bool,
+    /// With the file that holds the password.
+    plant: fn(Wait, &Path, &[&str]) -> Wait,
+}
+
+/// A list of targets with the password in each.
+fn in_urls(targets: &[&str], password: &str) -> String {
+    targets.join(",").replace('@', &format!(":{password}@"))
+}
+
+fn without_schemes(targets: &[&str]) -> String {
+    targets.join("\n").replace("mysql://", "")
+}
+
+fn repeated(flag: &str, targets: &str) -> Vec<String> {
+    targets
+        .split(',')
+        .map(|target| format!("{flag}={target}"))
+        .collect()
+}
+
+const WAYS: [Way; 13] = [
+    Way {
+        name: "a URL in WAIT_HOSTS",
+        plant: |wait, _, targets| wait.var("WAIT_HOSTS", in_urls(targets, &in_a_url())),
+        ..VARIABLE
+    },
+    Way {
+        name: "a URL that is encoded all over",
+        plant: |wait, _, targets| {
+            let password = percent_encoded(SECRET, |_| false);
+            wait.var("WAIT_HOSTS", in_urls(targets, &password))
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "WAIT_MYSQL",
+        is_mysql: true,
+        plant: |wait, _, targets| {
+            let targets = in_urls(&[&without_schemes(targets)], &in_a_url());
+            wait.var("WAIT_MYSQL", targets)
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "env:DATABASE_URL",
+        plant: |wait, _, targets| {
+            wait.var("DATABASE_URL", in_urls(targets, &in_a_url()))
+                .var("WAIT_HOSTS", "env:DATABASE_URL")
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "WAIT_MYSQL_PASSWORD",
+        plant: |wait, _, targets| {
+            wait.var("WAIT_HOSTS", targets.join(","))
+                .var("WAIT_MYSQL_PASSWORD", SECRET)
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "WAIT_MYSQL_PASSWORD_FILE",
+        plant: |wait, file, targets| {
+            wait.var("WAIT_HOSTS", targets.join(","))
+                .var("WAIT_MYSQL_PASSWORD_FILE", file)
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "beside a deprecated name",
+        plant: |wait, _, targets| {
+            wait.var("WAIT_HOSTS", in_urls(targets, &in_a_url()))
+                .var("WAIT_AFTER_HOSTS", "0")
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "--for",
+        is_typed: true,
+        plant: |wait, _, targets| wait.args(repeated("--for", &in_urls(targets, &in_a_url()))),
+        ..VARIABLE
+    },
+    Way {
+        name: "--mysql",
+        is_typed: true,
+        is_mysql: true,
+        plant: |wait, _, targets| wait.args(repeated("--mysql", &in_urls(targets, &in_a_url()))),
+        ..VARIABLE
+    },
+    Way {
+        name: "--check",
+        is_typed: true,
+        is_check: true,
+        plant: |wait, _, targets| wait.args(["--check", &in_urls(targets, &in_a_url())]),
+        ..VARIABLE
+    },
+    Way {
+        name: "--check env:DATABASE_URL",
+        is_check: true,
+        plant: |wait, _, targets| {
+            wait.var("DATABASE_URL", in_urls(targets, &in_a_url()))
+                .args(["--check", "env:DATABASE_URL"])
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "--check and WAIT_MYSQL_PASSWORD",
+        is_check: true,
+        plant: |wait, _, targets| {
+            wait.var("WAIT_MYSQL_PASSWORD", SECRET)
+                .args(["--check", &targets.join(",")])
+        },
+        ..VARIABLE
+    },
+    Way {
+        name: "--check and WAIT_MYSQL_PASSWORD_FILE",
+        is_check: true,
+        plant: |wait, file, targets| {
+            wait.var("WAIT_MYSQL_PASSWORD_FILE", file)
+                .args(["--check", &targets.join(",")])
+        },
+        ..VARIABLE
+    },
+];
+
+/// What most of them are.
+const VARIABLE: Way = Way {
+    name: "",
+    is_typed: false,
+    is_check: false,
+    is_mysql: false,
+    plant: |wait, _, _| wait,
+};
+
+impl Way {
+    /// `wait` for these targets, or those of them that the way is for.
+    fn plant(&self, wait: Wait, file: &Path, targets: &[&str]) -> Wait {
+        let targets = targets.iter().filter(|target| self.takes(target));
+        (self.plant)(wait, file, &targets.copied().collect::<Vec<_>>())
+    }
+
+    fn takes(&self, target: &str) -> bool {
+        !self.is_mysql || target.starts_with("mysql:")
+    }
+}
+
+/// Every level in every format.
+fn loudness() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LEVELS
+        .into_iter()
+        .flat_map(|level| FORMATS.map(|format| (level, format)))
+}
+
+fn logging((level, format): (&str, &str)) -> Wait {
+    wait()
+        .var("WAIT_LOGGER_LEVEL", level)
+        .var("WAIT_LOG_FORMAT", format)
+}
+
+/// A run, its name, and what is promised of it beyond that it tells nothing.
+type Run<'a> = (String, Wait, Box<dyn Fn(&Outcome) + 'a>);
+
+/// Runs them, some at once.
+async fn tell_nothing(runs: Vec<Run<'_>>) {
+    let outcomes = runs.into_iter().map(|(name, wait, check)| async move {
+        let outcome = wait.run_beside().await;
+        is_untold(&name, &outcome);
+        println!("{name}");
+        check(&outcome);
+    });
+    stream::iter(outcomes)
+        .buffer_unordered(AT_ONCE)
+        .count()
+        .await;
+}
+
+#[tokio::test]
+async fn no_failure_tells_it() {
+    let world = &World::new().await;
+    let targets: Vec<_> = world.failing.iter().map(|(target, _)| &**target).collect();
+    let mut runs: Vec<Run> = Vec::new();
+    for way in &WAYS {
+        for loudness in loudness() {
+            let wait = logging(loudness)
+                .var("WAIT_TIMEOUT", "0")
+                .var("WAIT_MYSQL_QUERY", "SELEKT")
+                .var("WAIT_COMMAND", format!("mysql '-p{SECRET}'"));
+            let check = move |outcome: &Outcome| {
+                outcome.exits(1);
+                if loudness.0 == "off" {
+                    return assert_eq!(outcome.stderr, "");
+                }
+                let failing = world.failing.iter().filter(|(target, _)| way.takes(target));
+                for (target, reason) in failing {
+                    let reason = match loudness.1 {
+                        "json" => format!("\"reason\":\"{reason}\""),
+                        _ => format!(": {reason}: "),
+                    };
+                    outcome.says(&[target, &reason]);
+                }
+            };
+            runs.push((
+                format!("{}, {loudness:?}", way.name),
+                way.plant(wait, world.password_file.path(), &targets),
+                Box::new(check),
+            ));
+        }
+    }
+    tell_nothing(runs).await;
+}
+
+#[tokio::test]
+async fn no_end_of_a_wait_tells_it() {
+    let world = &World::new().await;
+    let targets: Vec<_> = world.ready.iter().map(|target| &**target).collect();
+    let commands = [("true", 0), ("no-such-program", 127), ("/", 126)];
+    let mut runs: Vec<Run> = Vec::new();
+    for way in &WAYS {
+        for loudness in loudness() {
+            let mut add = |command: &str, code| {
+                let wait = logging(loudness).var("WAIT_COMMAND", command);
+                runs.push((
+                    format!("{}, {loudness:?}, {command}", way.name),
+                    way.plant(wait, world.password_file.path(), &targets),
+                    Box::new(move |outcome| {
+                        outcome.exits(code);
+                    }),
+                ));
+            };
+            match way.is_check {
+                true => add("", 0),
+                false => commands.iter().for_each(|(program, code)| {
+                    add(&format!("{program} '-p{SECRET}'"), *code);
+                }),
+            }
+        }
+    }
+    tell_nothing(runs).await;
+}
+
+/// What people get wrong: the exit status, what is said of it, and the variables and arguments, with
+/// `{}` in the place of the password, or `{word}` where it can only be one without special characters.
+const MISTAKES: &str = r#"
+2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:x/shop
+2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:99999/shop
+2 | expected a port | WAIT_HOSTS=mysql://app:{word}
+2 | expected ssl-mode= | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
+2 | unknown parameter 'nonsense' | WAIT_HOSTS=mysql://app:{}@db?nonsense={}
+2 | expected one database | WAIT_HOSTS=mysql://app:{}@db/a/b
+2 | not a URL | WAIT_HOSTS=mysql://app:{}@d b/
+2 | percent-encoding that is not UTF-8 | WAIT_HOSTS=mysql://app:%ff{word}@db/
+2 | an '@' behind the host | WAIT_HOSTS=mysql://app:1/{word}@db/
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS="mysql://app:{}@db/shop"
+2 | expected a host name | WAIT_HOSTS=app:{}@db:3306
+2 | expected a host name | WAIT_HOSTS=tcp://app:{}@db:3306
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=redis://:{}@cache:6379
+2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
+2 | expected a port | WAIT_HOSTS=http://app:{word}
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=jdbc:mysql://db/shop?password={}
+2 | expected a port | WAIT_HOSTS=mysql:host=db;password={word}
+2 | expected HOST:PORT | WAIT_HOSTS=Server=db;Password={}
+2 | expected a port | WAIT_MYSQL=app:{}@db:x
+2 | expected a port | WAIT_MYSQL=app:{word}
+2 | expected a port | WAIT_MYSQL=app:{word}#@db
+2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=app:{word}://@db
+2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=redis://:{}@cache:6379
+2 | expected a port | WAIT_MYSQL=app:{}@tcp(db:3306)/shop
+2 | expected a host name | WAIT_MYSQL=Server=db;Password={}
+2 | env:DB: expected HOST:PORT | WAIT_HOSTS=env:DB | DB={}
+2 | expected a port | WAIT_HOSTS=env:DB | DB=mysql://app:{}@db:x
+2 | env:DB: expected a host | WAIT_MYSQL=env:DB | DB=Server=db;Password={}
+2 | env:DB2: expected | WAIT_HOSTS=env:DB | DB=env:DB2 | DB2={}
+2 | expected a readable file | WAIT_MYSQL_PASSWORD_FILE={}
+2 | expected either | WAIT_MYSQL_PASSWORD_FILE=/f | WAIT_MYSQL_PASSWORD={}
+2 | expected a user | WAIT_MYSQL_QUERY=DO 0 | WAIT_MYSQL=db | WAIT_MYSQL_PASSWORD={}
+2 | /f: expected a readable | WAIT_TLS_CA_FILE=/f | WAIT_MYSQL_PASSWORD={}
+2 | expected 1 or 0 | WAIT_SCRUB=app:{}@db
+2 | expected auto | WAIT_INIT=app:{}@db
+0 | the default is used | WAIT_TIMEOUT=app:{}@db
+0 | the default is used | WAIT_HOSTS_TIMEOUT=app:{}@db
+1 | has a password and no user | WAIT_MYSQL=127.0.0.1:1 | WAIT_MYSQL_PASSWORD={} | WAIT_TIMEOUT=0
+2 | expected every quote to be closed | WAIT_COMMAND=mysql '-p{}
+2 | expected every quote to be closed | WAIT_COMMAND=mysql'-p{word}
+2 | expected every quote to be closed | WAIT_COMMAND=MYSQL_PWD='{word} mysql
+127 | cannot start MYSQL_PWD=…: not found | WAIT_COMMAND=MYSQL_PWD={word} mysql
+127 | cannot start mysql://…@db/shop: not found | mysql://app:{}@db/shop | -- | node
+127 | cannot start …@db:3306: not found | app:{}@db:3306 | node
+2 | unexpected argument '--mysql://…@db' | --mysql://app:{}@db
+2 | unexpected argument '…@db' | --mysqlapp:{}@db
+2 | unexpected argument '--mysq' | --mysq=app:{}@db
+2 | unexpected argument '-p' | -p{} | mysql
+2 | unexpected argument '--password' | --password={} | mysql
+2 | unexpected argument '--nonsense' | --mysql=app:{}@db | --nonsense
+2 | a value is required | --mysql=app:{}@db | --timeout
+2 | --timeout: soon: expected seconds | --mysql=app:{word}@db | --timeout=soon
+2 | expected seconds | --timeout=app:{}@db
+1 | expected a port | --check=mysql://app:{}@db:x
+1 | multiple times | --check=mysql://app:{}@db | --check=/
+1 | expected no command | --check=/ | mysql | -p{}
+"#;
+
+#[tokio::test]
+async fn no_mistake_tells_it() {
+    let encoded = in_a_url();
+    let with_commas = WORDS.join(",");
+    let mut runs: Vec<Run> = Vec::new();
+    for line in MISTAKES.trim().lines() {
+        let columns: Vec<_> = line.split(" | ").collect();
+        let [code, says, settings @ ..] = &columns[..] else {
+            panic!("{line}")
+        };
+        let (code, says): (i32, _) = (code.parse().expect("a status"), says.to_string());
+        let is_warning = says.contains("default is used") || says.contains("no user");
+        let mut add = |password: &str, loudness: (&'static str, &str), is_as_meant| {
+            let mut wait = logging(loudness);
+            for setting in settings {
+                let setting = setting.replace("{}", password).replace("{word}", WORDS[0]);
+                wait = match setting.split_once('=') {
+                    Some((name, value)) if !name.starts_with('-') => wait.var(name, value),
+                    _ => wait.args([setting]),
+                };
+            }
+            let says = says.clone();
+            let check = move |outcome: &Outcome| {
+                outcome.exits(code);
+                match loudness.0 {
+                    "off" => assert_eq!(outcome.stderr, ""),
+                    "error" if is_warning => {}
+                    _ if is_as_meant => {
+                        outcome.says(&[&says]);
+                    }
+                    _ => assert_ne!(outcome.stderr, ""),
+                }
+                if code == 2 {
+                    assert!(outcome.stderr.lines().count() <= 1, "{outcome:?}");
+                }
+            };
+            runs.push((
+                format!("{line}, {password}, {loudness:?}"),
+                wait,
+                Box::new(check),
+            ));
+        };
+        loudness().for_each(|loudness| add(WORDS[0], loudness, true));
+        add(&encoded, ("trace", "text"), true);
+        // These may be another mistake than the one that is meant.
+        add(&with_commas, ("trace", "text"), false);
+        add(SECRET, ("trace", "text"), false);
+    }
+    tell_nothing(runs).await;
+}
+
+#[tokio::test]
+async fn what_is_not_utf_8_is_not_told_either() {
+    let odd = || OsString::from_vec([SECRET.as_bytes(), b"\xff"].concat());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), odd().into_vec()).expect("written");
+    let mut runs: Vec<Run> = Vec::new();
+    for format in FORMATS {
+        let loud = || logging(("trace", format));
+        for (name, wait) in [
+            ("WAIT_HOSTS", loud().var("WAIT_HOSTS", odd())),
+            (
+                "WAIT_MYSQL_PASSWORD",
+                loud().var("WAIT_MYSQL_PASSWORD", odd()),
+            ),
+            (
+                "WAIT_MYSQL_PASSWORD_FILE",
+                loud().var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
+            ),
+            (
+                "env:DB",
+                loud().var("WAIT_HOSTS", "env:DB").var("DB", odd()),
+            ),
+            (
+                "invalid UTF-8",
+                loud().args([OsString::from("--mysql"), odd()]),
+            ),
+        ] {
+            let check = move |outcome: &Outcome| {
+                outcome.exits(2).says(&[name]);
+            };
+            runs.push((name.to_owned(), wait, Box::new(check)));
+        }
+    }
+    tell_nothing(runs).await;
+}
+
+/// The processes that a process has started and not waited for.
+fn children(pid: u32) -> Vec<u32> {
+    let file = format!("/proc/{pid}/task/{pid}/children");
+    let numbers = std::fs::read_to_string(file).unwrap_or_default();
+    let number = |text: &str| text.parse().expect("a number");
+    numbers.split_whitespace().map(number).collect()
+}
+
+#[tokio::test]
+async fn nobody_reads_it_in_the_command_line_of_who_waits() {
+    let world = &World::new().await;
+    let mut waits: Vec<(String, bool, Started)> = Vec::new();
+    for way in WAYS.iter().filter(|way| !way.is_typed && !way.is_check) {
+        for format in FORMATS {
+            for mode in ["always", "never"] {
+                let wait = logging(("trace", format))
+                    .var("WAIT_INIT", mode)
+                    .var("WAIT_TIMEOUT", "1500ms")
+                    .var("WAIT_COMMAND", format!("mysql '-p{SECRET}'"));
+                let started = way
+                    .plant(wait, world.password_file.path(), &[&world.silent])
+                    .start();
+                waits.push((
+                    format!("{}, {format}, {mode}", way.name),
+                    mode == "always",
+                    started,
+                ));
+            }
+        }
+    }
+    let look = move || {
+        for (name, is_init, started) in &waits {
+            let mut processes = vec![started.id()];
+            let start = Instant::now();
+            while *is_init && processes.len() < 2 {
+                processes.extend(children(started.id()));
+                assert!(start.elapsed() < Duration::from_secs(1), "{name}: no child");
+            }
+            for pid in processes {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("it waits");
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                assert!(line.ends_with("wait "), "{name}: {line}");
+                assert_eq!(trace_in(&line), None, "{name}: {line}");
+            }
+        }
+        for (name, _, started) in waits {
+            let outcome = started.end();
+            is_untold(&name, &outcome);
+            outcome
+                .exits(1)
+                .says(&["mysql://app@127.0.0.1:", "/shop", "timed_out"]);
+        }
+    };
+    tokio::task::spawn_blocking(look).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn nobody_reads_it_at_a_terminal() {
+    let world = World::new().await;
+    let targets: Vec<_> = world.failing.iter().map(|(target, _)| &**target).collect();
+    let targets = in_urls(&targets, &in_a_url());
+    let draw = move || at_a_terminal(&["--timeout=1"], &[("WAIT_HOSTS", &targets)], true);
+    let (outcome, drawn) = tokio::task::spawn_blocking(draw).await.expect("no panic");
+    outcome.exits(1);
+    assert!(
+        drawn.contains("\x1b[") && drawn.contains("access_denied: "),
+        "{drawn}"
+    );
+    assert_eq!(trace_in(&drawn), None, "{drawn}");
+}
+
+#[tokio::test]
+async fn a_command_need_not_be_given_it() {
+    let world = World::new().await;
+    for name in [
+        "WAIT_MYSQL",
+        "WAIT_MYSQL_PASSWORD",
+        "WAIT_MYSQL_PASSWORD_FILE",
+    ] {
+        let way = WAYS.iter().find(|way| way.name == name).expect("a way");
+        for (scrub, is_kept) in [("1", false), ("0", true)] {
+            let wait = wait().var("WAIT_SCRUB", scrub).args(["env"]);
+            let target = world.ready[0].as_str();
+            let outcome = way
+                .plant(wait, world.password_file.path(), &[target])
+                .run_beside()
+                .await;
+            outcome.exits(0).says(&[target, "is ready"]);
+            assert_eq!(
+                outcome.stdout.contains(&format!("{name}=")),
+                is_kept,
+                "{outcome:?}"
+            );
+            let is_in_environment = is_kept && name != "WAIT_MYSQL_PASSWORD_FILE";
+            assert_eq!(
+                trace_in(&outcome.stdout).is_some(),
+                is_in_environment,
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
+/// Set for the process that is to panic.
+const PANICS: &str = "WAIT_SECRETS_TEST_PANICS";
+
+/// What a bug would look like: a panic that is about a password, once `wait` has begun.
+#[test]
+fn a_panic_in_another_process() {
+    if let Ok(format) = std::env::var(PANICS) {
+        let args = ["wait", "--path=/", "--log-format", &format];
+        compose_wait::run(args.map(OsString::from));
+        panic!("not a URL: {SECRET}");
+    }
+}
+
+#[test]
+fn a_panic_does_not_tell_it() {
+    for format in FORMATS {
+        let output = Command::new(std::env::current_exe().expect("a program"))
+            .args([
+                "secrets::a_panic_in_another_process",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(PANICS, format)
+            .env("RUST_BACKTRACE", "full")
+            .output()
+            .expect("it starts");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(101), "{text}");
+        let place = format!("a bug in wait, please report it: {}:", file!());
+        assert!(text.contains(&place), "{text}");
+        assert_eq!(trace_in(&text), None, "{text}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn no_server_logs_it() {
+    const LOG: &str = "/var/lib/mysql/general.log";
+    let file = password_file();
+    for kind in kinds() {
+        let (log, verbosity) = (
+            format!("--general-log-file={LOG}"),
+            match kind.0 {
+                "mysql" => "--log-error-verbosity=3",
+                _ => "--log-warnings=9",
+            },
+        );
+        let server = Server::started("secrets", &kind, &[], &[&log, verbosity]);
+        let plugins = match kind.0 {
+            "mysql" => [
+                "WITH caching_sha2_password BY '",
+                "WITH sha256_password BY '",
+            ],
+            _ => [
+                "VIA mysql_native_password USING PASSWORD('",
+                "VIA ed25519 USING PASSWORD('",
+            ],
+        };
+        if kind.0 == "mariadb" {
+            server.sql("INSTALL SONAME 'auth_ed25519'");
+        }
+        let create = |user: &str, plugin: &str, password: &str, more: &str| {
+            let end = if plugin.ends_with("('") { "')" } else { "'" };
+            let password = password.replace('\\', r"\\");
+            let how = format!("IDENTIFIED {plugin}{password}{end}");
+            server.sql(&format!("CREATE USER {user} {how} {more}"));
+            server.sql(&format!("GRANT SELECT ON shop.* TO {user}"));
+        };
+        for (n, plugin) in plugins.iter().enumerate() {
+            create(&format!("well{n}"), plugin, SECRET, "");
+            create(&format!("other{n}"), plugin, "another", "");
+            create(&format!("locked{n}"), plugin, SECRET, "ACCOUNT LOCK");
+        }
+        server.sql("SET GLOBAL general_log = ON");
+        let address = server.address();
+        let mut runs: Vec<Run> = Vec::new();
+        for way in &WAYS {
+            for n in 0..plugins.len() {
+                for (user, rest, query, says) in [
+                    ("well", "shop", "SELECT 1", ""),
+                    ("well", "shop?ssl-mode=DISABLED", "SELECT 1", ""),
+                    ("well", "shop", "SELECT nothing", "query_failed"),
+                    ("well", "none", "SELECT 1", "unknown_database"),
+                    (
+                        "well",
+                        "shop?ssl-mode=VERIFY_IDENTITY",
+                        "SELECT 1",
+                        "tls_failed",
+                    ),
+                    ("other", "shop", "SELECT 1", "access_denied"),
+                    (
+                        "other",
+                        "shop?ssl-mode=DISABLED",
+                        "SELECT 1",
+                        "access_denied",
+                    ),
+                    ("locked", "shop", "SELECT 1", "access_denied"),
+                    ("nobody", "shop", "SELECT 1", "access_denied"),
+                ] {
+                    let wait = logging(("trace", "text"))
+                        .var("WAIT_TIMEOUT", "0")
+                        .var("WAIT_MYSQL_QUERY", query);
+                    let target = format!("mysql://{user}{n}@{address}/{rest}");
+                    let check = move |outcome: &Outcome| {
+                        let reason = format!(": {says}: ");
+                        match says {
+                            "" => outcome.exits(0),
+                            _ => outcome.exits(1).says(&["error: ", &reason]),
+                        };
+                    };
+                    runs.push((
+                        format!("{}, {target}, {query}", way.name),
+                        way.plant(wait, file.path(), &[&target]),
+                        Box::new(check),
+                    ));
+                }
+            }
+        }
+        tell_nothing(runs).await;
+        let general = server.file(LOG);
+        for part in [
+            "well0",
+            "other1",
+            "locked0",
+            "nobody1",
+            "SELECT 1",
+            "SELECT nothing",
+        ] {
+            assert!(general.contains(part), "{part} is not in {general}");
+        }
+        assert_eq!(trace_in(&general), None, "{general}");
+        let errors = server.log("all");
+        assert!(errors.contains("Access denied"), "{errors}");
+        assert_eq!(trace_in(&errors), None, "{errors}");
+        // It would be there.
+        let wait = wait()
+            .var("WAIT_MYSQL", format!("well0@{address}"))
+            .var("WAIT_MYSQL_PASSWORD", SECRET)
+            .var("WAIT_MYSQL_QUERY", format!("SELECT '{SECRET}'"));
+        wait.run_beside().await.exits(0);
+        assert!(trace_in(&server.file(LOG)).is_some());
+    }
+}
