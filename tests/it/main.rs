@@ -22,6 +22,8 @@ mod pid1;
 mod secrets;
 mod servers;
 mod settings;
+#[cfg(target_os = "linux")]
+mod soak;
 mod support;
 mod waiting;
 #[cfg(target_os = "linux")]

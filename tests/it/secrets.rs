@@ -631,7 +631,7 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
             for mode in ["always", "never"] {
                 let wait = logging(("trace", format))
                     .var("WAIT_INIT", mode)
-                    .var("WAIT_TIMEOUT", "1500ms")
+                    .var("WAIT_TIMEOUT", "2")
                     .var("WAIT_COMMAND", format!("mysql '-p{SECRET}'"));
                 let started = way
                     .plant(wait, world.password_file.path(), &[&world.silent])

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -74,13 +74,18 @@ impl Started {
         self.child.id()
     }
 
+    pub fn output(self) -> Output {
+        self.child.wait_with_output().expect("an end")
+    }
+
     pub fn end(self) -> Outcome {
-        let output = self.child.wait_with_output().expect("an end");
+        let start = self.start;
+        let output = self.output();
         Outcome {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-            took: self.start.elapsed(),
+            took: start.elapsed(),
         }
     }
 }

@@ -1,0 +1,380 @@
+//! A minute of starts and stops while both cores are busy and targets flap: every status is right,
+//! nothing is left over, and a wait that goes on all the time stays as small as it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::{sleep, timeout};
+
+use crate::mysql_server::{self, Account};
+use crate::support::{WAIT, Wait, open_port, reserved_port, silent_port, speechless_port, wait};
+
+const ACCOUNT: Account = Account {
+    user: "app",
+    password: "",
+    database: "shop",
+};
+
+/// How many starts and stops go on side by side.
+const WORKERS: usize = 4;
+
+/// What it takes at the very least, on a machine that is far slower than any.
+const STARTS_PER_SECOND: u64 = 5;
+
+/// How much a long wait may grow from its second quarter to its last, in kB.
+const GROWTH: u64 = 512;
+
+/// `SOAK_SECONDS=300` makes it the five minutes that are run by hand before a release; the default
+/// is a minute, for every change.
+fn duration() -> Duration {
+    let seconds = std::env::var("SOAK_SECONDS").ok();
+    let seconds = seconds.map_or(60, |seconds| seconds.parse().expect("SOAK_SECONDS"));
+    Duration::from_secs(seconds.clamp(8, 300))
+}
+
+/// Targets that come and go, as arguments.
+async fn flapping(folder: &Path) -> Vec<String> {
+    let mysql = flapping_port(|listener| async {
+        mysql_server::serve(listener, ACCOUNT, Arc::default()).await;
+    });
+    let http = flapping_port(|listener| respond(listener, "200 OK"));
+    let (mysql, http) = (mysql.await, http.await);
+    let path = folder.join("flapping");
+    let arg = format!("--path={}", path.display());
+    tokio::spawn(async move {
+        loop {
+            fs::write(&path, "").expect("written");
+            sleep(some_time()).await;
+            fs::remove_file(&path).expect("removed");
+            sleep(some_time()).await;
+        }
+    });
+    vec![
+        format!("--for=mysql://app@127.0.0.1:{mysql}/shop"),
+        format!("--for=http://127.0.0.1:{http}/"),
+        format!("--for=127.0.0.1:{http}"),
+        arg,
+    ]
+}
+
+/// A port that is served now and then, and is nobody else's in between.
+async fn flapping_port<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(TcpListener) -> F + Send + 'static,
+) -> u16 {
+    let bind = |port| {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        Ok::<_, io::Error>(socket)
+    };
+    let keeper = bind(0).expect("a port");
+    let port = keeper.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let _keeper = keeper;
+        loop {
+            // It fails while a process that is being started has a copy of the last one.
+            if let Ok(listener) = bind(port).and_then(|socket| socket.listen(64)) {
+                let _ = timeout(some_time(), serve(listener)).await;
+            }
+            sleep(some_time()).await;
+        }
+    });
+    port
+}
+
+fn some_time() -> Duration {
+    Duration::from_millis(fastrand::u64(10..80))
+}
+
+/// Gives every request this answer.
+async fn respond(listener: TcpListener, status: &'static str) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.read(&mut [0; 4096]).await; // who asks may leave at any time
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+    }
+}
+
+/// A start and what it comes to.
+struct Kind {
+    name: &'static str,
+    /// The status as a shell has it: 128 and the signal if one ended it.
+    status: i32,
+    start: fn(Wait, &World) -> Wait,
+    /// What is sent to it, at any time.
+    signal: Option<Signal>,
+}
+
+struct World {
+    flapping: Vec<String>,
+    refused: String,
+    /// What a command prints of its descriptors that is started without `wait`.
+    descriptors: Vec<u8>,
+}
+
+const DESCRIPTORS: [&str; 3] = ["sh", "-c", "echo /proc/self/fd/*"];
+
+/// Leaves an orphan, and ends with 5 when its parent has reaped that.
+const ORPHAN: &str = "(sleep 0.02 &); n=0; while [ $n -lt 500 ]; do \
+    read children </proc/$PPID/task/$PPID/children; [ \"$children\" = $$ ] && exit 5; \
+    sleep 0.01; n=$((n + 1)); done; exit 1";
+
+const fn kind(name: &'static str, status: i32, start: fn(Wait, &World) -> Wait) -> Kind {
+    Kind {
+        name,
+        status,
+        start,
+        signal: None,
+    }
+}
+
+const fn ended_by(signal: Signal, name: &'static str, start: fn(Wait, &World) -> Wait) -> Kind {
+    Kind {
+        signal: Some(signal),
+        ..kind(name, 128 + signal as i32, start)
+    }
+}
+
+const KINDS: [Kind; 16] = [
+    kind("ready", 0, |wait, world| wait.args(&world.flapping)),
+    kind("true", 0, |wait, world| {
+        wait.args(&world.flapping).args(["true"])
+    }),
+    kind("false", 1, |wait, world| {
+        wait.args(&world.flapping).args(["false"])
+    }),
+    kind("exit 7", 7, |wait, world| {
+        wait.args(&world.flapping).args(["sh", "-c", "exit 7"])
+    }),
+    kind("descriptors", 0, |wait, _| {
+        wait.args(["--path=/"]).args(DESCRIPTORS)
+    }),
+    kind("orphan", 5, |wait, _| {
+        wait.args(["--init=always", "sh", "-c", ORPHAN])
+    }),
+    kind("not ready", 1, |wait, world| {
+        wait.args([&world.refused, "--timeout=50ms", "true"])
+    }),
+    kind("not well", 1, |wait, world| {
+        wait.args([&world.refused.replace("--for", "--check")])
+    }),
+    kind("unusable", 2, |wait, _| wait.args(["--for=db", "true"])),
+    kind("not found", 127, |wait, _| wait.args(["no-such-program"])),
+    kind("not executable", 126, |wait, _| wait.args(["/"])),
+    kind("killed", 137, |wait, _| {
+        wait.args(["sh", "-c", "kill -KILL $$"])
+    }),
+    ended_by(Signal::SIGTERM, "SIGTERM while waiting", |wait, world| {
+        wait.args([&world.refused, "true"])
+    }),
+    ended_by(Signal::SIGINT, "SIGINT while waiting", |wait, world| {
+        wait.args([&world.refused, "true"])
+    }),
+    ended_by(Signal::SIGTERM, "SIGTERM for the command", |wait, _| {
+        wait.args(["--path=/", "sleep", "60"])
+    }),
+    ended_by(Signal::SIGKILL, "SIGKILL", |wait, world| {
+        wait.var("WAIT_INIT", "never")
+            .args([&world.refused, "true"])
+    }),
+];
+
+impl Kind {
+    fn run(&self, world: &World, mode: &str) {
+        let started = (self.start)(wait().var("WAIT_INIT", mode), world).start();
+        if let Some(signal) = self.signal {
+            thread::sleep(Duration::from_millis(fastrand::u64(0..30)));
+            let pid = Pid::from_raw(started.id().try_into().expect("a number"));
+            kill(pid, signal).expect("it is there until it is waited for");
+        }
+        let output = started.output();
+        assert_eq!(
+            as_in_a_shell(&output),
+            self.status,
+            "{}, {mode}: {output:?}",
+            self.name
+        );
+        if self.name == "descriptors" {
+            assert_eq!(output.stdout, world.descriptors, "{mode}: {output:?}");
+        }
+    }
+}
+
+fn as_in_a_shell(output: &Output) -> i32 {
+    let signal = || 128 + output.status.signal().expect("one of them");
+    output.status.code().unwrap_or_else(signal)
+}
+
+/// Starts and stops until the end, and returns how many there were of each kind.
+fn start_and_stop(world: &World, end: Instant) -> BTreeMap<&'static str, u64> {
+    let mut runs = BTreeMap::new();
+    while Instant::now() < end {
+        for kind in &KINDS {
+            kind.run(world, fastrand::choice(["always", "never"]).expect("some"));
+            *runs.entry(kind.name).or_default() += 1;
+        }
+    }
+    runs
+}
+
+/// What a process has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    resident: u64,
+    anonymous: u64,
+    descriptors: u64,
+    threads: u64,
+}
+
+impl Size {
+    fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
+        let number = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.and_then(|number| number.parse().ok()).expect(field)
+        };
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
+        Self {
+            resident: number("VmRSS:"),
+            anonymous: number("RssAnon:"),
+            threads: number("Threads:"),
+            descriptors: descriptors.count() as u64,
+        }
+    }
+
+    fn or_more(self, other: Self) -> Self {
+        Self {
+            resident: self.resident.max(other.resident),
+            anonymous: self.anonymous.max(other.anonymous),
+            descriptors: self.descriptors.max(other.descriptors),
+            threads: self.threads.max(other.threads),
+        }
+    }
+}
+
+/// All children of this process, ended or not.
+fn children() -> String {
+    let tasks = fs::read_dir("/proc/self/task").expect("this process");
+    let children = |task: fs::DirEntry| fs::read_to_string(task.path().join("children"));
+    let children = tasks.flatten().filter_map(|task| children(task).ok());
+    children.collect()
+}
+
+#[tokio::test]
+#[ignore = "keeps both cores busy for a minute"]
+async fn thousands_of_starts_and_stops() {
+    let duration = duration();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (refused, _socket) = reserved_port();
+    let (silent, _queue) = silent_port().await;
+    let speechless = speechless_port().await;
+    let (ill, listener) = open_port().await;
+    tokio::spawn(respond(listener, "503 Service Unavailable"));
+    let (mysql, listener) = open_port().await;
+    tokio::spawn(mysql_server::serve(listener, ACCOUNT, Arc::default()));
+    let without_wait = Command::new(DESCRIPTORS[0])
+        .args(&DESCRIPTORS[1..])
+        .stdin(Stdio::null())
+        .output();
+    let world = Arc::new(World {
+        flapping: flapping(folder.path()).await,
+        refused: format!("--for=127.0.0.1:{refused}"),
+        descriptors: without_wait.expect("a shell").stdout,
+    });
+    // Whoever is not reaped where that is promised becomes ours.
+    set_child_subreaper(true).expect("Linux");
+
+    let never_ready = [
+        format!("127.0.0.1:{refused}"),
+        format!("127.0.0.1:{silent}"),
+        "nowhere.invalid:1".to_owned(),
+        format!("mysql://app@127.0.0.1:{refused}/shop"),
+        format!("mysql://app@127.0.0.1:{speechless}/shop"),
+        format!("mysql://nobody@127.0.0.1:{mysql}/shop"),
+        format!("mysql://app@127.0.0.1:{mysql}/none"),
+        format!("http://127.0.0.1:{ill}/"),
+        format!("http://127.0.0.1:{silent}/"),
+        format!("https://127.0.0.1:{ill}/"),
+    ];
+    // It ends some time, even where the test fails.
+    let deadline = format!("--timeout={}", (duration * 2).as_secs());
+    let mut long = Command::new(WAIT)
+        .args(["--init=always", "--connect-timeout=2", &deadline])
+        .args([
+            "--interval=20ms",
+            "--log-level=trace",
+            "--path=/nonexistent",
+        ])
+        .arg(format!("--for={}", never_ready.join(",")))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+
+    let (start, end) = (Instant::now(), Instant::now() + duration);
+    let cores = thread::available_parallelism().map_or(2, Into::into);
+    let busy: Vec<_> = (0..cores)
+        .map(|_| thread::spawn(move || while Instant::now() < end {}))
+        .collect();
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::task::spawn_blocking(move || start_and_stop(&world, end))
+        })
+        .collect();
+
+    // The most in the second quarter and in the last, of the init and of its child that waits.
+    let mut most = [[Size::default(); 2]; 4];
+    while Instant::now() < end && !workers.iter().any(|worker| worker.is_finished()) {
+        sleep(Duration::from_millis(250)).await;
+        let quarter = (start.elapsed().as_millis() * 4 / duration.as_millis()).min(3);
+        let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", long.id()));
+        let child = child.expect("alive").trim().parse().expect("one child");
+        for (most, pid) in most[quarter as usize].iter_mut().zip([long.id(), child]) {
+            *most = most.or_more(Size::of(pid));
+        }
+    }
+    let mut runs: BTreeMap<_, u64> = BTreeMap::new();
+    for worker in workers {
+        for (kind, number) in worker.await.expect("every status is right") {
+            *runs.entry(kind).or_default() += number;
+        }
+    }
+    busy.into_iter()
+        .for_each(|thread| thread.join().expect("no panic"));
+    let pid = Pid::from_raw(long.id().try_into().expect("a number"));
+    kill(pid, Signal::SIGTERM).expect("it waits");
+    assert_eq!(long.wait().expect("an end").code(), Some(143));
+
+    let all: u64 = runs.values().sum();
+    println!("{all} starts and stops in {:?}: {runs:#?}", start.elapsed());
+    for (who, process) in ["init", "wait"].iter().zip(0..) {
+        println!("{who}, by quarters: {:#?}", most.map(|both| both[process]));
+    }
+    assert!(all >= STARTS_PER_SECOND * duration.as_secs(), "{all}");
+    for process in 0..2 {
+        let [_, early, _, late] = most.map(|both| both[process]);
+        assert!(late.resident <= early.resident + GROWTH, "{most:#?}");
+        assert!(late.anonymous <= early.anonymous + GROWTH, "{most:#?}");
+        assert!(late.descriptors <= early.descriptors + 8, "{most:#?}");
+        assert!(late.threads <= early.threads + 2, "{most:#?}");
+    }
+    assert_eq!(children(), "", "left over");
+    set_child_subreaper(false).expect("Linux");
+}
