@@ -32,7 +32,16 @@ pub(super) async fn attempt(
     progress: &Progress,
 ) -> Result<(), NotReady> {
     let stream = connect::tcp(&probe.names, &target.endpoint, overlap, progress).await?;
-    let mut stream: Box<dyn Connection> = Box::new(stream);
+    converse(Box::new(stream), probe, target, progress).await
+}
+
+/// All that is said over one connection.
+pub(super) async fn converse(
+    mut stream: Box<dyn Connection>,
+    probe: &Probe,
+    target: &Http,
+    progress: &Progress,
+) -> Result<(), NotReady> {
     if target.is_secure {
         let host = &target.endpoint.host;
         let secured = probe

@@ -18,6 +18,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+#[cfg(fuzzing)]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::target::Target;
@@ -63,6 +65,32 @@ impl Probe {
             Target::Http(_) => Err(NotReady::new(Reason::Protocol, "not in this build")),
             #[cfg(not(feature = "mysql"))]
             Target::MySql(_) => Err(NotReady::new(Reason::Protocol, "not in this build")),
+        }
+    }
+
+    /// Makes one attempt over a connection that is there already, with a fuzzer at its other end.
+    /// A MySQL target with a socket is talked to as through one, any other as over a private
+    /// network.
+    ///
+    /// # Errors
+    /// Why the target is not ready.
+    #[cfg(fuzzing)]
+    pub async fn converse(
+        &self,
+        target: &Target,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        progress: &Progress,
+    ) -> Result<(), NotReady> {
+        match target {
+            Target::Tcp(_) | Target::Path(_) => Ok(()),
+            Target::MySql(mysql) => {
+                let transport = match mysql.socket {
+                    Some(_) => mysql::Transport::Local,
+                    None => mysql::Transport::Private,
+                };
+                mysql::converse(Box::new(stream), transport, self, mysql, progress).await
+            }
+            Target::Http(http) => http::converse(Box::new(stream), self, http, progress).await,
         }
     }
 }

@@ -48,7 +48,7 @@ const SHA256_KEY_REQUEST: u8 = 0x01;
 
 /// What our end of a connection is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(in crate::probe) enum Transport {
     /// A unix socket: nobody listens in.
     Local,
     /// To this machine or over a private network.

@@ -21,7 +21,7 @@ use super::{NotReady, Overlap, Probe, Progress, Reason};
 use crate::target::MySql;
 
 pub use errors::{MEANINGS, Meaning};
-use login::Transport;
+pub(super) use login::Transport;
 
 /// The longest that a goodbye may take: the target's fate is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -59,7 +59,7 @@ pub(super) async fn attempt(
 }
 
 /// All that is said over one connection.
-async fn converse(
+pub(super) async fn converse(
     stream: Box<dyn Connection>,
     transport: Transport,
     probe: &Probe,
