@@ -631,9 +631,9 @@ impl<'a> Resolver<'a> {
             return Err(given.error(text, expected));
         }
         self.notice(format!(
-            "{}: {}: {expected}; the default is used: {}",
+            "{}: {}{expected}; the default is used: {}",
             given.setting,
-            target::redacted(text),
+            Item(&target::redacted(text)),
             default.show()
         ));
         Ok(default)

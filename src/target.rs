@@ -133,7 +133,7 @@ pub enum TargetError {
     Encoding,
     #[error("expected one database name behind the host")]
     Database,
-    #[error("unknown parameter '{0}': expected ssl-mode or socket")]
+    #[error("unknown parameter '{0:.64}': expected ssl-mode or socket")]
     Parameter(String),
     #[error("expected socket=/PATH")]
     Socket,

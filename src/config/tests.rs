@@ -322,6 +322,22 @@ fn what_cannot_be_understood_is_an_error_that_names_the_setting_and_the_item() {
 }
 
 #[test]
+fn what_is_too_long_for_a_line_is_cut_short() {
+    let long: &'static str = "x".repeat(10_000).leak();
+    let url: &'static str = format!("mysql://db?{long}").leak();
+    let messages = [
+        vars([("WAIT_HOSTS", long)]).error(),
+        vars([("WAIT_HOSTS", url)]).error(),
+        vars([("WAIT_TIMEOUT", long)]).notices().concat(),
+        args(["--timeout", long]).error(),
+    ];
+    for message in messages {
+        assert!(message.contains("expected "), "{message}");
+        assert!(message.len() < 400, "{message}");
+    }
+}
+
+#[test]
 fn a_mysql_target_gets_what_it_does_not_say() {
     fn mysql(given: Given) -> Vec<(Option<String>, Option<String>, Option<String>)> {
         let targets = given.config().targets;

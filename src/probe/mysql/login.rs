@@ -355,13 +355,14 @@ fn parse_switch(request: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn unknown_plugin(plugin: &[u8]) -> NotReady {
+    // No server has a name of more than 64 characters for one.
     let plugin = String::from_utf8_lossy(plugin);
     NotReady {
         hint: "use an account with caching_sha2_password, mysql_native_password or ed25519, or no \
                user at all: then a decided login is enough",
         ..NotReady::new(
             Reason::AccessDenied,
-            format!("the server asks for {plugin}, a way to log in that wait does not have"),
+            format!("the server asks for {plugin:.64}, a way to log in that wait does not have"),
         )
     }
 }

@@ -359,6 +359,18 @@ async fn an_unknown_way_to_log_in_is_left_for_the_server_to_deny() {
             ),
         );
     }
+    // Its name is not what fills the log.
+    let result = against(TARGET, None, 999, async |mut server| {
+        server.greet(NATIVE).await;
+        server.receive().await;
+        server
+            .send(2, &[&[EOF], &[b'x'; 10_000][..]].concat())
+            .await;
+        server.receive().await;
+        server.send(4, &error(1045, "#28000Access denied")).await;
+    });
+    let why = result.await.expect_err("denied");
+    assert!(why.detail.len() < 200, "{why}");
     // Without a user that is a decision.
     let result = against("db", None, 9, async |mut server| {
         server.greet(NATIVE).await;
