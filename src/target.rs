@@ -482,6 +482,9 @@ fn parse_port(text: &str) -> Result<u16, TargetError> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

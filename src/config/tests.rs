@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Parser as _;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -197,6 +198,16 @@ fn durations_are_seconds_or_what_humantime_reads() {
         after: s(3),
     };
     assert_eq!(timing, expected);
+}
+
+proptest! {
+    #[test]
+    fn a_duration_is_read_as_it_is_printed(duration: Duration) {
+        let printed = humantime::format_duration(duration).to_string();
+        prop_assert_eq!(parse_duration(&printed), Some(duration));
+        let seconds = duration.as_secs();
+        prop_assert_eq!(parse_duration(&seconds.to_string()), Some(s(seconds)));
+    }
 }
 
 #[test]
