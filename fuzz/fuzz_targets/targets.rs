@@ -1,0 +1,46 @@
+//! Lists of targets and paths: what is understood is understood again as it is printed.
+#![no_main]
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use compose_wait::cli::Cli;
+use compose_wait::target::{Target, split_list};
+use compose_wait_fuzz::resolve;
+use libfuzzer_sys::fuzz_target;
+
+/// The names of the targets that a variable's list has, each once: those that differ in a password
+/// alone have the same. `None` is a list that is none.
+fn names(variable: &str, list: &OsStr) -> Option<Vec<String>> {
+    let (outer, inner) = (OsStr::new("a:1, env:INNER"), OsStr::new("db:2"));
+    let url = OsStr::new("mysql://app:x@db/shop?pool=5");
+    let variables = [
+        (variable, list),
+        ("LIST", outer),
+        ("INNER", inner),
+        ("DATABASE_URL", url),
+    ];
+    let (config, _) = resolve(&Cli::default(), &variables, b"").ok()?;
+    let mut names: Vec<String> = config.targets.iter().map(Target::to_string).collect();
+    let mut seen = Vec::new();
+    names.retain(|name| {
+        let is_new = !seen.contains(name);
+        seen.push(name.clone());
+        is_new
+    });
+    Some(names)
+}
+
+fuzz_target!(|list: &[u8]| {
+    let list = OsStr::from_bytes(list);
+    for variable in ["WAIT_HOSTS", "WAIT_MYSQL"] {
+        if let Some(found) = names(variable, list) {
+            let printed = found.join(",");
+            let again = names(variable, OsStr::new(&printed));
+            assert_eq!(again, Some(found), "{variable}");
+        }
+    }
+    // Every text is a path.
+    let (config, _) = resolve(&Cli::default(), &[("WAIT_PATHS", list)], b"").expect("paths");
+    assert!(split_list(list).all(|path| config.targets.contains(&Target::Path(path.into()))));
+});
