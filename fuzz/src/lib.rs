@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 /// A password that must not be seen where nothing is secret.
-pub const PASSWORD: &str = "0pen-Sesame";
+pub const PASSWORD: &str = "Open-Sesame";
 
 /// The longest that a message may be, in characters: it is a line in a log.
 pub const LONGEST_MESSAGE: usize = 640;
