@@ -14,7 +14,10 @@ use compose_wait_fuzz::{is_message, resolve};
 use libfuzzer_sys::fuzz_target;
 use tokio::time::{Instant, timeout};
 
-const SETTINGS: [(&str, fn(&mut Cli) -> &mut Option<String>); 5] = [
+/// A flag's place on the command line.
+type Flag = fn(&mut Cli) -> &mut Option<String>;
+
+const SETTINGS: [(&str, Flag); 5] = [
     ("WAIT_TIMEOUT", |cli| &mut cli.timeout),
     ("WAIT_HOST_CONNECT_TIMEOUT", |cli| &mut cli.connect_timeout),
     ("WAIT_SLEEP_INTERVAL", |cli| &mut cli.interval),

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use compose_wait::probe::{Probe, Reason};
+use compose_wait::probe::{NotReady, Probe, Reason};
 use compose_wait::target::{MySql, SslMode, Target};
 use compose_wait_fuzz::{PASSWORD, Script, converse, is_in};
 use libfuzzer_sys::fuzz_target;
@@ -69,7 +69,7 @@ fn packets(text: &[u8]) -> Vec<u8> {
 }
 
 /// What has to be so whatever the server said.
-fn judge(mysql: &MySql, result: Option<Result<(), compose_wait::probe::NotReady>>, heard: &[u8]) {
+fn judge(mysql: &MySql, result: Option<Result<(), NotReady>>, heard: &[u8]) {
     let needs_tls = mysql.ssl_mode >= SslMode::Required;
     if needs_tls {
         assert!(!is_in(USER, heard), "a login without TLS");
