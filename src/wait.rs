@@ -192,19 +192,20 @@ async fn attempt(
 /// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
 /// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
 /// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. Who answers
-/// that it is not ready (a status, a statement without its row) is not asked more than ten times a
-/// second. After a server's decision (denied, full) the pause is a fifth of the time waited, from
+/// that it is not ready (a status, a statement without its row) is asked some ten times a second at
+/// most. After a server's decision (denied, full) the pause is a fifth of the time waited, from
 /// 100 ms to a second, and jitter adds to it: who has said no is not pressed.
 fn pause(interval: Option<Duration>, waited: Duration, answer: Answer, jitter: f64) -> Duration {
-    let in_proportion = (waited / 100).saturating_sub(OVERHEAD);
+    let in_proportion = |shortest| {
+        (waited / 100)
+            .saturating_sub(OVERHEAD)
+            .clamp(shortest, LONGEST_PAUSE)
+            .mul_f64(1.0 - jitter / 10.0)
+    };
     match (interval, answer) {
         (Some(interval), _) => interval.max(SHORTEST_PAUSE),
-        (None, Answer::Nothing) => in_proportion
-            .clamp(SHORTEST_ADAPTIVE_PAUSE, LONGEST_PAUSE)
-            .mul_f64(1.0 - jitter / 10.0),
-        (None, Answer::NotYet) => in_proportion
-            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
-            .mul_f64(1.0 - jitter / 10.0),
+        (None, Answer::Nothing) => in_proportion(SHORTEST_ADAPTIVE_PAUSE),
+        (None, Answer::NotYet) => in_proportion(SHORTEST_POLITE_PAUSE),
         (None, Answer::No) => (waited / 5)
             .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
             .mul_f64(1.0 + jitter / 2.0),

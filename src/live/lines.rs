@@ -119,6 +119,14 @@ impl Terminal {
         let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         drawn.write_fmt(text).map_err(io::Error::other)
     }
+
+    /// A terminal takes 0 for 1.
+    fn move_cursor(&self, n: usize, direction: char) -> io::Result<()> {
+        match n {
+            0 => Ok(()),
+            n => self.add(format_args!("\x1b[{n}{direction}")),
+        }
+    }
 }
 
 impl TermLike for Terminal {
@@ -131,31 +139,19 @@ impl TermLike for Terminal {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        match n {
-            0 => Ok(()),
-            n => self.add(format_args!("\x1b[{n}A")),
-        }
+        self.move_cursor(n, 'A')
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        match n {
-            0 => Ok(()),
-            n => self.add(format_args!("\x1b[{n}B")),
-        }
+        self.move_cursor(n, 'B')
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        match n {
-            0 => Ok(()),
-            n => self.add(format_args!("\x1b[{n}C")),
-        }
+        self.move_cursor(n, 'C')
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        match n {
-            0 => Ok(()),
-            n => self.add(format_args!("\x1b[{n}D")),
-        }
+        self.move_cursor(n, 'D')
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
