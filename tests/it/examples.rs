@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::containers::{docker, mysql_image, text, try_docker, wait_image};
+use crate::support::has_line;
 
 /// An example, with its containers and volumes gone when this is dropped.
 struct Example {
@@ -57,8 +58,7 @@ impl Drop for Example {
 
 #[track_caller]
 fn says(said: &str, parts: &[&str]) {
-    let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
-    assert!(said.lines().any(has_all), "{parts:?} not in {said}");
+    assert!(has_line(said, parts), "{parts:?} not in {said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use socket2::SockRef;
 use crate::support::{Outcome, WAIT, Wait, wait};
 use crate::world::{self, Answer, Firewall, NameServer, Port};
 
-/// Seconds that everything has before the deadline.
+/// What everything has before the deadline.
 const DEADLINE: &str = "1500ms";
 
 type Fault<'a> = (&'a str, &'a (dyn Fn() + Sync));
@@ -218,7 +218,7 @@ fn name_servers_that_do_not_do_as_they_should() {
         let port = Port::opened();
         let target = format!("db.test:{}", port.address.port());
         let here = || Answer::Addresses(vec![Ipv4Addr::LOCALHOST]);
-        let silent_at_first = |first: Answer| {
+        let wrong_at_first = |first: Answer| {
             let server = NameServer::start();
             server.say(first);
             let waiting = thread::spawn({
@@ -239,24 +239,22 @@ fn name_servers_that_do_not_do_as_they_should() {
                 gives_up(waiting_for(&target).run(), "timed_out")
             }),
             ("it is silent", &|| always(Answer::Silence, "timed_out")),
-            ("it is silent at first", &|| {
-                silent_at_first(Answer::Silence)
-            }),
+            ("it is silent at first", &|| wrong_at_first(Answer::Silence)),
             ("it fails", &|| always(Answer::ServerFailure, "unresolved")),
             ("it fails at first", &|| {
-                silent_at_first(Answer::ServerFailure)
+                wrong_at_first(Answer::ServerFailure)
             }),
             ("it knows no such name", &|| {
                 always(Answer::NoSuchName, "unresolved")
             }),
             ("it does not know the name at first", &|| {
-                silent_at_first(Answer::NoSuchName)
+                wrong_at_first(Answer::NoSuchName)
             }),
             ("it knows a name without addresses", &|| {
                 always(Answer::Addresses(Vec::new()), "unresolved");
             }),
             ("it is wrong at first", &|| {
-                silent_at_first(Answer::Addresses(vec![Ipv4Addr::new(127, 0, 0, 9)]));
+                wrong_at_first(Answer::Addresses(vec![Ipv4Addr::new(127, 0, 0, 9)]));
             }),
             ("it knows twenty addresses, and one is right", &|| {
                 let server = NameServer::start();

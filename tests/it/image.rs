@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::containers::{docker, image, text, try_docker, wait_image};
+use crate::support::process_status;
 
 #[test]
 #[ignore = "needs Docker"]
@@ -174,11 +175,7 @@ fn a_check_takes_a_tenth_of_what_a_script_in_node_takes() {
         let (mut connection, _) = server.accept().expect("a request");
         let read = connection.read(&mut [0; 4096]).expect("a request");
         assert!(read > 0);
-        let status = fs::read_to_string(format!("/proc/{}/status", check.id()));
-        let status = status.expect("a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        let peak: f64 = peak.and_then(|kb| kb.parse().ok()).expect("a number");
+        let peak = process_status(check.id(), "VmHWM") as f64;
         connection
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             .expect("answered");

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::mysql_server::{self, Account, Ends};
-use crate::support::{Outcome, open_port, reserved_port, wait};
+use crate::support::{Outcome, open_port, process_status, reserved_port, wait};
 
 /// With characters that a URL does not take as they are.
 const ACCOUNT: Account = Account {
@@ -212,11 +212,7 @@ async fn what_a_server_sends_is_not_kept() {
         connection.write_all(&header).await.expect("written");
         connection.write_all(&part).await.expect("written");
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", wait.id().expect("a child")));
-    let status = status.expect("it is there");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-    let peak: usize = peak.and_then(|kb| kb.parse().ok()).expect("a number");
+    let peak = process_status(wait.id().expect("a child"), "VmHWM");
     assert!(peak < 20_000, "{peak} kB");
     wait.kill().await.expect("killed");
 }

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+#[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
 use crate::support::{Outcome, WAIT, open_port, wait};
@@ -146,6 +148,10 @@ pub fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outco
         ws_ypixel: 0,
     };
     let terminal = openpty(&size, None).expect("a terminal");
+    // What other tests start beside this is not to have it.
+    for end in [&terminal.master, &terminal.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a flag");
+    }
     let start = Instant::now();
     let mut child = Command::new(WAIT)
         .args(args)

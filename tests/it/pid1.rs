@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::containers::{docker, image, static_wait, text, try_docker};
 use crate::handover::seen;
-use crate::support::WAIT;
+use crate::support::{WAIT, children, process_status};
 
 /// What makes the next word PID 1.
 fn unshare() -> Vec<&'static str> {
@@ -46,16 +46,15 @@ fn start(init: &str, args: &[&str], stdout: Stdio) -> Pid1 {
         .stdout(stdout)
         .spawn()
         .expect("unshare");
-    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
     let program = Path::new(init).canonicalize().expect("a path");
     let start = Instant::now();
     loop {
         assert!(start.elapsed() < Duration::from_secs(20), "no PID 1");
-        let child = std::fs::read_to_string(&children).unwrap_or_default();
-        if let Ok(pid) = child.trim().parse() {
+        if let [pid] = children(unshare.id())[..] {
             // Until then it is unshare still.
             let runs = std::fs::read_link(format!("/proc/{pid}/exe"));
             if runs.is_ok_and(|exe| exe == program) {
+                let pid = pid.try_into().expect("a number");
                 return Pid1 { unshare, pid };
             }
         }
@@ -80,14 +79,8 @@ impl Pid1 {
         (code.expect("a status"), start.elapsed())
     }
 
-    /// What `/proc/PID/status` says of a field, in the kernel's units.
     fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("alive");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        number.and_then(|number| number.parse().ok()).expect(field)
+        process_status(self.pid.unsigned_abs(), field)
     }
 }
 

@@ -20,7 +20,9 @@ use tokio::time::timeout;
 use crate::mysql_server::{self, Account};
 use crate::output::at_a_terminal;
 use crate::servers::{Server, kinds};
-use crate::support::{Outcome, Started, Wait, open_port, reserved_port, speechless_port, wait};
+use crate::support::{
+    Outcome, Started, Wait, children, open_port, reserved_port, speechless_port, wait,
+};
 
 /// What nothing else prints, between characters that URLs, JSON and shells write in another way.
 const SECRET: &str = r#"Zq8vXw@Kj5tRm/"Hy2nPd\é?#%Lb6cFs"#;
@@ -612,14 +614,6 @@ async fn what_is_not_utf_8_is_not_told_either() {
         }
     }
     tell_nothing(runs).await;
-}
-
-/// The processes that a process has started and not waited for.
-fn children(pid: u32) -> Vec<u32> {
-    let file = format!("/proc/{pid}/task/{pid}/children");
-    let numbers = std::fs::read_to_string(file).unwrap_or_default();
-    let number = |text: &str| text.parse().expect("a number");
-    numbers.split_whitespace().map(number).collect()
 }
 
 #[tokio::test]

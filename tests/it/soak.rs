@@ -20,7 +20,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{sleep, timeout};
 
 use crate::mysql_server::{self, Account};
-use crate::support::{WAIT, Wait, open_port, reserved_port, silent_port, speechless_port, wait};
+use crate::support::{
+    WAIT, Wait, children, open_port, process_status, reserved_port, silent_port, speechless_port,
+    wait,
+};
 
 const ACCOUNT: Account = Account {
     user: "app",
@@ -243,17 +246,11 @@ struct Size {
 
 impl Size {
     fn of(pid: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
-        let number = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let number = line.and_then(|line| line.split_whitespace().next());
-            number.and_then(|number| number.parse().ok()).expect(field)
-        };
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
         Self {
-            resident: number("VmRSS:"),
-            anonymous: number("RssAnon:"),
-            threads: number("Threads:"),
+            resident: process_status(pid, "VmRSS"),
+            anonymous: process_status(pid, "RssAnon"),
+            threads: process_status(pid, "Threads"),
             descriptors: descriptors.count() as u64,
         }
     }
@@ -269,7 +266,7 @@ impl Size {
 }
 
 /// All children of this process, ended or not.
-fn children() -> String {
+fn left_over() -> String {
     let tasks = fs::read_dir("/proc/self/task").expect("this process");
     let children = |task: fs::DirEntry| fs::read_to_string(task.path().join("children"));
     let children = tasks.flatten().filter_map(|task| children(task).ok());
@@ -344,8 +341,9 @@ async fn thousands_of_starts_and_stops() {
     while Instant::now() < end && !workers.iter().any(|worker| worker.is_finished()) {
         sleep(Duration::from_millis(250)).await;
         let quarter = (start.elapsed().as_millis() * 4 / duration.as_millis()).min(3);
-        let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", long.id()));
-        let child = child.expect("alive").trim().parse().expect("one child");
+        let [child] = children(long.id())[..] else {
+            panic!("not one child");
+        };
         for (most, pid) in most[quarter as usize].iter_mut().zip([long.id(), child]) {
             *most = most.or_more(Size::of(pid));
         }
@@ -375,6 +373,6 @@ async fn thousands_of_starts_and_stops() {
         assert!(late.descriptors <= early.descriptors + 8, "{most:#?}");
         assert!(late.threads <= early.threads + 2, "{most:#?}");
     }
-    assert_eq!(children(), "", "left over");
+    assert_eq!(left_over(), "", "left over");
     set_child_subreaper(false).expect("Linux");
 }

@@ -106,13 +106,33 @@ impl Outcome {
 
     /// Asserts that a line of the log holds all of these.
     pub fn says(&self, parts: &[&str]) -> &Self {
-        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
-        assert!(
-            self.stderr.lines().any(has_all),
-            "{parts:?} not in {self:?}"
-        );
+        assert!(has_line(&self.stderr, parts), "{parts:?} not in {self:?}");
         self
     }
+}
+
+/// Whether one line of a text holds all of these.
+pub fn has_line(text: &str, parts: &[&str]) -> bool {
+    let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+    text.lines().any(has_all)
+}
+
+/// What `/proc/PID/status` says of a field, in the kernel's units.
+pub fn process_status(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).expect(field)
+}
+
+/// The processes that a process has started and not waited for.
+pub fn children(pid: u32) -> Vec<u32> {
+    let file = format!("/proc/{pid}/task/{pid}/children");
+    let numbers = std::fs::read_to_string(file).unwrap_or_default();
+    let number = |text: &str| text.parse().expect("a number");
+    numbers.split_whitespace().map(number).collect()
 }
 
 /// A port that is ours and on which nobody listens yet.
