@@ -61,9 +61,10 @@ impl Wait {
         self.start().end()
     }
 
-    /// Runs it while the test's own servers go on.
+    /// Runs it while the test's own servers go on. It has started before anything else does.
     pub async fn run_beside(self) -> Outcome {
-        tokio::task::spawn_blocking(|| self.run())
+        let started = self.start();
+        tokio::task::spawn_blocking(|| started.end())
             .await
             .expect("no panic")
     }
