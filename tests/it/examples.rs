@@ -4,17 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::containers::{docker, mysql_image, text, try_docker, wait_image};
+use crate::containers::{text, try_docker, wait_image};
 use crate::support::has_line;
 
 /// An example, with its containers and volumes gone when this is dropped.
-struct Example {
+pub struct Example {
     folder: PathBuf,
     project: String,
 }
 
 impl Example {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self {
             folder: Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("examples")
@@ -24,7 +24,7 @@ impl Example {
     }
 
     /// The commands of its README, a line each.
-    fn commands(&self) -> Vec<String> {
+    pub fn commands(&self) -> Vec<String> {
         let readme = fs::read_to_string(self.folder.join("README.md")).expect("a README");
         let block = readme.split("```sh\n").nth(1).expect("a block of commands");
         let block = block.split("```").next().unwrap_or_default();
@@ -33,7 +33,7 @@ impl Example {
 
     /// Runs commands at the top of the repository, which have to succeed, and returns what is said.
     #[track_caller]
-    fn run(&self, commands: &[String], vars: &[(&str, &str)]) -> String {
+    pub fn run(&self, commands: &[String], vars: &[(&str, &str)]) -> String {
         let output = Command::new("sh")
             .args(["-ec", &commands.join("\n")])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -56,8 +56,9 @@ impl Drop for Example {
     }
 }
 
+/// Asserts that a line holds all of these.
 #[track_caller]
-fn says(said: &str, parts: &[&str]) {
+pub fn says(said: &str, parts: &[&str]) {
     assert!(has_line(said, parts), "{parts:?} not in {said}");
 }
 
@@ -111,35 +112,4 @@ fn ci_job_tests_against_a_published_port() {
     says(&said, &["closed: "]); // Docker took the connection
     says(&said, &["is ready after"]);
     says(&said, &["pass 1"]);
-}
-
-#[test]
-#[ignore = "needs Docker, and makes it a swarm"]
-fn swarm_starts_the_application_when_its_database_takes_the_login() {
-    let was_swarm = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]) == "active";
-    if !was_swarm {
-        docker(&["swarm", "init", "--advertise-addr=127.0.0.1"]);
-    }
-    // The application's image, as the example's own commands build it.
-    let example = Example::new("swarm");
-    let commands = example.commands();
-    let find = |part: &str| {
-        let command = commands.iter().find(|command| command.contains(part));
-        vec![command.expect("a command").replace("shop", "wait-test")]
-    };
-    let vars = [("COMPOSE_PROJECT_NAME", "node-mysql")];
-    example.run(&find("compose.yaml build"), &vars);
-    example.run(&find("stack deploy"), &[("MYSQL_IMAGE", &mysql_image())]);
-    let said = (0..120).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let logs = try_docker(&["service", "logs", "--raw", "wait-test_app"], &[]);
-        Some(text(&logs)).filter(|logs| logs.contains("starting node"))
-    });
-    let services = docker(&["stack", "services", "wait-test"]);
-    docker(&["stack", "rm", "wait-test"]);
-    if !was_swarm {
-        docker(&["swarm", "leave", "--force"]);
-    }
-    let said = said.unwrap_or_else(|| panic!("it has not started in a minute: {services}"));
-    says(&said, &["mysql://app@db:3306/guest_book is ready after"]);
 }

@@ -25,6 +25,7 @@ mod settings;
 #[cfg(target_os = "linux")]
 mod soak;
 mod support;
+mod swarm;
 mod waiting;
 #[cfg(target_os = "linux")]
 #[path = "../../benches/peers/world.rs"]
