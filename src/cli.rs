@@ -1,7 +1,8 @@
 //! The command line as typed. Nothing here has a default: [`crate::config`] decides what counts.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -79,4 +80,79 @@ pub struct Cli {
     /// What to start; without it the exit status is the result [WAIT_COMMAND]
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
+}
+
+/// Looks for a flag before the command line is read in earnest: `None` without it, `Some(None)`
+/// where it has no value. All flags but `--help` and `--version` have one, and what does not begin
+/// with `--` begins the command.
+pub fn early_look<'a>(args: &'a [OsString], flag: &str) -> Option<Option<&'a OsStr>> {
+    let mut args = args.iter().skip(1);
+    while let Some(arg) = args.next().map(|arg| arg.as_bytes()) {
+        let (name, value) = match arg.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&arg[..at], Some(OsStr::from_bytes(&arg[at + 1..]))),
+            None => (arg, None),
+        };
+        if arg == b"--" || !arg.starts_with(b"--") {
+            return None;
+        }
+        let has_value = name != b"--help" && name != b"--version";
+        let value = match value {
+            None if has_value => args.next().map(OsString::as_os_str),
+            value => value,
+        };
+        if name == flag.as_bytes() {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{ArgAction, CommandFactory as _};
+
+    #[test]
+    fn the_early_look_at_the_flag_sees_what_the_command_line_says() {
+        for line in [
+            &[][..],
+            &["--init", "never"],
+            &["--init=always"],
+            &["--timeout", "3", "--init", "never"],
+            &[
+                "--timeout=3",
+                "--for",
+                "a:1",
+                "--init=never",
+                "node",
+                "--init=always",
+            ],
+            &["node", "--init", "never"],
+            &["--", "--init", "never"],
+            &["--check", "/", "--init=never"],
+            &["--check=/"],
+            &["node", "--check", "x.js"],
+            &["--timeout", "--init", "never"],
+        ] {
+            let args: Vec<OsString> = [&["wait"], line].concat().iter().map(Into::into).collect();
+            let Ok(cli) = Cli::try_parse_from(&args) else {
+                continue; // nothing will be started
+            };
+            let seen = |flag| early_look(&args, flag).flatten().and_then(OsStr::to_str);
+            assert_eq!(seen("--init"), cli.init.as_deref(), "{line:?}");
+            assert_eq!(seen("--check"), cli.check.as_deref(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_value() {
+        // Or else the early look would take what follows for one.
+        for arg in Cli::command()
+            .get_arguments()
+            .filter(|arg| !arg.is_positional())
+        {
+            let has_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            assert!(has_value, "{arg}");
+        }
+    }
 }

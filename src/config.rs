@@ -215,7 +215,7 @@ pub fn log_settings(
 }
 
 /// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
-/// an empty variable counts as unset; what is beaten is not looked at.
+/// an empty variable counts as unset. Of what is beaten nothing is used, and nothing is wrong with it.
 ///
 /// # Errors
 /// The first setting that cannot be used.
@@ -328,8 +328,8 @@ impl<'a> Resolver<'a> {
         Ok(self.variable(variable)?.map(|given| given.value))
     }
 
-    /// The mode has been in force for long when settings are read, see [`crate::init`]. What was
-    /// passed over there is an error here.
+    /// The mode took effect long before the settings are read, see [`crate::init`]. What was passed
+    /// over there is an error here.
     fn check_init(&mut self, cli: &Cli) -> Result<(), ConfigError> {
         match self.text("--init", cli.init.as_deref(), &env::INIT)? {
             Some(given) if Mode::parse(given.value.trim()).is_none() => {
@@ -718,17 +718,16 @@ impl List {
 /// Each target once, and no bare TCP target where a MySQL target is at the same place: the login
 /// says more, and a connection without one counts as an error on the server.
 fn without_repetitions(targets: Vec<Target>) -> Vec<Target> {
-    let is_implied = |target: &Target, others: &[Target]| {
-        match target {
-        Target::Tcp(endpoint) => others
-            .iter()
-            .any(|other| matches!(other, Target::MySql(mysql) if mysql.socket.is_none() && mysql.endpoint == *endpoint)),
+    let is_implied = |target: &Target| match target {
+        Target::Tcp(endpoint) => targets.iter().any(|other| match other {
+            Target::MySql(mysql) => mysql.socket.is_none() && mysql.endpoint == *endpoint,
+            _ => false,
+        }),
         _ => false,
-    }
     };
     let mut kept: Vec<Target> = Vec::new();
     for target in &targets {
-        if !kept.contains(target) && !is_implied(target, &targets) {
+        if !kept.contains(target) && !is_implied(target) {
             kept.push(target.clone());
         }
     }

@@ -1,6 +1,9 @@
 //! The environment variables that `wait` reads: one table, which everything else refers to.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
 /// An environment variable that holds a setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -88,6 +91,11 @@ pub const ALL: &[&Variable] = &[
     &TLS_CA_FILE,
     &SSL_CERT_FILE,
 ];
+
+/// Whether this is a value of `WAIT_SCRUB` that asks for it.
+pub fn asks_for_scrub(value: Option<OsString>) -> bool {
+    value.is_some_and(|value| value.as_bytes().trim_ascii() == b"1")
+}
 
 /// Whether `WAIT_SCRUB` takes the variable of this name out of the command's environment:
 /// `WAIT_MYSQL`, whose targets may hold passwords, and everything that starts with `WAIT_MYSQL_`.

@@ -6,12 +6,12 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 
+use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 
-use crate::env;
-use crate::sys::{self, Received};
+use crate::sys::{self, Disposition, Received};
+use crate::{cli, env};
 
 /// Whether to be an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,33 +40,13 @@ impl Mode {
     /// later would be to fork with all that reading them takes. What makes no sense is the default
     /// here and an error there.
     fn from_settings(args: &[OsString], variable: Option<OsString>) -> Self {
-        flag(args)
+        cli::early_look(args, "--init")
+            .flatten()
             .map(OsStr::to_owned)
             .or(variable)
             .and_then(|name| Self::parse(name.to_str()?.trim()))
             .unwrap_or_default()
     }
-}
-
-/// The value of `--init`. All flags but `--help` and `--version` have values, and what does not
-/// begin with `--` begins the command.
-fn flag(args: &[OsString]) -> Option<&OsStr> {
-    let mut args = args.iter().skip(1);
-    while let Some(arg) = args.next().map(|arg| arg.as_bytes()) {
-        if arg == b"--init" {
-            return args.next().map(OsString::as_os_str);
-        }
-        if let Some(value) = arg.strip_prefix(b"--init=") {
-            return Some(OsStr::from_bytes(value));
-        }
-        if arg == b"--" || !arg.starts_with(b"--") {
-            return None;
-        }
-        if !arg.contains(&b'=') && arg != b"--help" && arg != b"--version" {
-            args.next();
-        }
-    }
-    None
 }
 
 /// Becomes an init where that is wanted: returns in the child, and where none is wanted. Signals
@@ -77,7 +57,9 @@ fn flag(args: &[OsString]) -> Option<&OsStr> {
 pub fn start(args: &[OsString], mask: &sys::Mask) -> nix::Result<()> {
     let mode = Mode::from_settings(args, std::env::var_os(env::INIT.name));
     let is_pid_1 = getpid().as_raw() == 1;
-    let is_init = mode == Mode::Always || (mode == Mode::Auto && is_pid_1);
+    // A check becomes no command and is over soon.
+    let is_check = cli::early_look(args, "--check").is_some();
+    let is_init = !is_check && (mode == Mode::Always || (mode == Mode::Auto && is_pid_1));
     let result = if is_init {
         if !is_pid_1 {
             sys::become_subreaper();
@@ -97,8 +79,12 @@ pub fn start(args: &[OsString], mask: &sys::Mask) -> nix::Result<()> {
 /// terminal if there is one.
 fn fork() -> nix::Result<()> {
     let terminal = sys::foreground_terminal();
+    // Where SIGCHLD is ignored, as it may be inherited, the kernel reaps children by itself and
+    // tells nobody.
+    let ignored = Disposition::set(Signal::SIGCHLD, SigHandler::SigDfl);
     match sys::fork()? {
         ForkResult::Child => {
+            ignored.give_back();
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0)); // a new process's own business
             if let Some(terminal) = terminal {
                 sys::take_foreground(terminal);
@@ -106,6 +92,9 @@ fn fork() -> nix::Result<()> {
             Ok(())
         }
         ForkResult::Parent { child } => {
+            if env::asks_for_scrub(std::env::var_os(env::SCRUB.name)) {
+                sys::overwrite_in_environment(env::is_scrubbed);
+            }
             let code = supervise(child);
             // Where this is not PID 1, somebody goes on at the terminal.
             if let Some(terminal) = terminal {
@@ -116,7 +105,7 @@ fn fork() -> nix::Result<()> {
     }
 }
 
-/// The init: returns the status of the child once it has ended and no orphan is left to be reaped.
+/// The init: returns the status of the child once it has ended.
 /// It never ends the child by itself; that is for those who send signals.
 fn supervise(child: Pid) -> i32 {
     sys::give_back_code();
@@ -142,48 +131,6 @@ fn supervise(child: Pid) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::{ArgAction, CommandFactory as _, Parser as _};
-
-    #[test]
-    fn the_early_look_at_the_flag_sees_what_the_command_line_says() {
-        for line in [
-            &[][..],
-            &["--init", "never"],
-            &["--init=always"],
-            &["--timeout", "3", "--init", "never"],
-            &[
-                "--timeout=3",
-                "--for",
-                "a:1",
-                "--init=never",
-                "node",
-                "--init=always",
-            ],
-            &["node", "--init", "never"],
-            &["--", "--init", "never"],
-            &["--timeout", "--init", "never"],
-        ] {
-            let args: Vec<OsString> = [&["wait"], line].concat().iter().map(Into::into).collect();
-            let Ok(cli) = Cli::try_parse_from(&args) else {
-                continue; // nothing will be started
-            };
-            let seen = flag(&args).and_then(OsStr::to_str);
-            assert_eq!(seen, cli.init.as_deref(), "{line:?}");
-        }
-    }
-
-    #[test]
-    fn every_flag_has_a_value() {
-        // Or else the early look would take what follows for one.
-        for arg in Cli::command()
-            .get_arguments()
-            .filter(|arg| !arg.is_positional())
-        {
-            let has_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-            assert!(has_value, "{arg}");
-        }
-    }
 
     #[test]
     fn a_flag_beats_the_variable_and_nonsense_is_the_default() {

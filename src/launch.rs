@@ -67,6 +67,7 @@ fn exists(program: &OsStr) -> bool {
     if program.as_bytes().contains(&b'/') {
         return Path::new(program).exists();
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Where there is none, the C library has one of its own.
+    let path = std::env::var_os("PATH").unwrap_or("/bin:/usr/bin".into());
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -66,7 +66,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         file: &read_file,
         is_terminal: io::stderr().is_terminal(),
     };
-    let is_check = asks_for_check(&args);
+    let is_check = cli::early_look(&args, "--check").is_some();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => Ok(cli),
         Err(error) if !error.use_stderr() => {
@@ -109,6 +109,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     report::starting(&command);
     inherited.give_back();
     let error = launch::exec(command);
+    let _ = Inherited::take_over(); // to say so, the log is needed once more
     report::failed(&error);
     error.exit()
 }
@@ -169,19 +170,15 @@ fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
     Ok(ready)
 }
 
-/// Whether the command line is one of a check, even if the rest of it is wrong.
-fn asks_for_check(args: &[OsString]) -> bool {
-    let ours = args.iter().take_while(|arg| *arg != "--");
-    ours.map(|arg| arg.as_encoded_bytes())
-        .any(|arg| arg == b"--check" || arg.starts_with(b"--check="))
-}
-
 /// The first line of clap's error alone, without its label.
 fn usage_error(mut error: clap::Error) -> ConfigError {
-    // Behind a flag that does not exist there may be a target, as in `--mysql://…`.
-    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) {
-        let flag = ContextValue::String(target::redacted(flag));
-        error.insert(ContextKind::InvalidArg, flag);
+    // There may be a target behind a flag that does not exist, as in `--mysql://…`, or that has no
+    // value, as in `--help=mysql://…`.
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(text)) = error.get(kind) {
+            let text = ContextValue::String(target::redacted(text));
+            error.insert(kind, text);
+        }
     }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();

@@ -39,7 +39,7 @@ pub struct Settings {
 pub enum Format {
     /// A line for people.
     Text,
-    /// An object a line.
+    /// One object per line.
     Json,
 }
 

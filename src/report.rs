@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -59,12 +59,13 @@ pub fn starting(command: &Command) {
 }
 
 /// A target that was checked is not ready.
-pub fn unwell(target: &Target, why: &NotReady) {
+pub fn unwell(target: &Target, why: &NotReady, elapsed: Duration) {
     // Docker keeps 4096 bytes of what a health check says.
     let target: String = target.to_string().chars().take(500).collect();
     error!(
         event = "not_ready",
         target,
+        elapsed_ms = milliseconds(elapsed),
         attempts = 1,
         reason = why.reason.name(),
         detail = why.detail,
@@ -79,10 +80,12 @@ pub fn failed(what: &dyn fmt::Display) {
     error!(event = "notice", "{what}");
 }
 
-/// Something panicked. The payload is not told: it may hold what a server or the user said.
+/// Something panicked, and most likely will at every attempt: it is told once. The payload is not
+/// told: it may hold what a server or the user said.
 pub fn panicked(panic: &PanicHookInfo<'_>) {
+    static TOLD: Once = Once::new();
     if let Some(place) = panic.location() {
-        warn!(event = "notice", "a bug in wait, please report it: {place}");
+        TOLD.call_once(|| warn!(event = "notice", "a bug in wait, please report it: {place}"));
     }
 }
 
@@ -115,7 +118,7 @@ impl Reporter {
         }
     }
 
-    /// Something the user should know, once a target.
+    /// Something the user should know, once per target.
     pub fn warn(&mut self, warning: &str) {
         if !std::mem::replace(&mut self.warned, true) {
             warn!(event = "notice", "{}: {warning}", self.target);
@@ -137,7 +140,7 @@ impl Reporter {
         }
     }
 
-    /// An attempt has failed: a line if the reason is a new one, or has been the same for long. The
+    /// An attempt has failed: a line if the reason is a new one, or has been the same for a while. The
     /// first time that waiting will hardly help, it is an error: the wait goes on all the same,
     /// since users and schemas are often made late.
     pub fn not_ready(&mut self, why: NotReady) {

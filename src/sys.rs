@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::libc::{self, c_int};
+use nix::libc::{self, c_char, c_int};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
@@ -15,30 +15,54 @@ use nix::sys::signal::{
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 
+/// What is done about a signal, until it is put back as it was.
+#[derive(Debug)]
+pub struct Disposition {
+    signal: Signal,
+    before: Option<SigAction>,
+}
+
+impl Disposition {
+    /// Has a signal ignored, or has it do what it does by default.
+    ///
+    /// # Panics
+    /// With a handler: what runs in one is not looked at here.
+    pub fn set(signal: Signal, to: SigHandler) -> Self {
+        assert!(matches!(to, SigHandler::SigIgn | SigHandler::SigDfl));
+        let action = SigAction::new(to, SaFlags::empty(), SigSet::empty());
+        // SAFETY: neither runs any code of ours.
+        let before = unsafe { sigaction(signal, &action) }.ok();
+        Self { signal, before }
+    }
+
+    /// Puts it back.
+    pub fn give_back(&self) {
+        if let Some(before) = &self.before {
+            // SAFETY: it is what was in force before; a handler in it could only be one that
+            // this process had, and it has none.
+            let _ = unsafe { sigaction(self.signal, before) };
+        }
+    }
+}
+
 /// What has to be put back before the command starts.
 #[derive(Debug)]
 pub struct Inherited {
-    sigpipe: Option<SigAction>,
+    sigpipe: Disposition,
 }
 
 impl Inherited {
     /// Takes over: to be called first of all, while there is one thread.
     pub fn take_over() -> Self {
         occupy_closed_standard_streams();
-        let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
         // A reader of the log that goes away must not end the wait.
-        // SAFETY: ignoring a signal runs no code of ours.
-        let sigpipe = unsafe { sigaction(Signal::SIGPIPE, &ignore) }.ok();
+        let sigpipe = Disposition::set(Signal::SIGPIPE, SigHandler::SigIgn);
         Self { sigpipe }
     }
 
     /// Puts everything back; what cannot survive an exec anyway is left to it.
     pub fn give_back(&self) {
-        if let Some(sigpipe) = &self.sigpipe {
-            // SAFETY: it is what was in force before; a handler in it could only be one that
-            // this process had, and it has none.
-            let _ = unsafe { sigaction(Signal::SIGPIPE, sigpipe) };
-        }
+        self.sigpipe.give_back();
     }
 }
 
@@ -75,6 +99,31 @@ pub fn remove_from_environment(is_removed: impl Fn(&[u8]) -> bool) {
         if is_removed(name.as_bytes()) {
             // SAFETY: there is no other thread that could read the environment.
             unsafe { std::env::remove_var(name) };
+        }
+    }
+}
+
+/// Overwrites the values of variables of this process with zeros, for a process that stays beside
+/// the command: `/proc/PID/environ`, which the command can read, shows this very memory. To be
+/// called while there is one thread.
+pub fn overwrite_in_environment(is_overwritten: impl Fn(&[u8]) -> bool) {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    // SAFETY: there is no other thread. What the C library has in `environ` is an array of C
+    // strings that ends with a null pointer, and they are the process's own to write to.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let length = libc::strlen(*entry);
+            let variable = std::slice::from_raw_parts_mut((*entry).cast::<u8>(), length);
+            if let Some(at) = variable.iter().position(|byte| *byte == b'=') {
+                let (name, value) = variable.split_at_mut(at);
+                if is_overwritten(name) {
+                    value[1..].fill(0);
+                }
+            }
+            entry = entry.add(1);
         }
     }
 }
@@ -138,16 +187,18 @@ pub fn end_on_signals() {
         // SAFETY: _exit may be called in a signal handler.
         unsafe { libc::_exit(128 + signal) }
     }
-    let uncatchable = [Signal::SIGKILL, Signal::SIGSTOP];
-    let left_alone = [&FAULTS[..], &HARMLESS, &uncatchable].concat();
-    for signal in Signal::iterator().filter(|signal| !left_alone.contains(signal)) {
-        let end = SigAction::new(SigHandler::Handler(end), SaFlags::empty(), SigSet::empty());
+    let left_alone = [&FAULTS[..], &HARMLESS].concat();
+    // Real-time signals, which nix does not know, among them. Those that cannot be caught are
+    // refused.
+    for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGKILL) {
+        if left_alone.iter().any(|signal| *signal as c_int == number) {
+            continue;
+        }
         // SAFETY: the handler does nothing but end the process, and what was ignored stays so.
         unsafe {
-            if let Ok(before) = sigaction(signal, &end)
-                && matches!(before.handler(), SigHandler::SigIgn)
-            {
-                let _ = sigaction(signal, &before);
+            let handler = end as extern "C" fn(c_int) as libc::sighandler_t;
+            if libc::signal(number, handler) == libc::SIG_IGN {
+                libc::signal(number, libc::SIG_IGN);
             }
         }
     }
@@ -239,7 +290,8 @@ pub fn exit_now(code: i32) -> ! {
 pub fn foreground_terminal() -> Option<RawFd> {
     (0..=2).find(|number| {
         // SAFETY: tcgetpgrp takes any number, and so does getpgrp, which takes none.
-        unsafe { libc::tcgetpgrp(*number) == libc::getpgrp() }
+        // A group from outside of this process's namespace is 0 for either.
+        unsafe { libc::getpgrp() > 0 && libc::tcgetpgrp(*number) == libc::getpgrp() }
     })
 }
 

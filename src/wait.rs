@@ -27,10 +27,6 @@ const OVERHEAD: Duration = Duration::from_millis(7);
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long nothing is heard, at least, before the next is tried beside it.
-const SHORTEST_PACE: Duration = Duration::from_millis(80);
-/// What a look-up and connect needs, at most, while it hangs.
-const DESCRIPTORS: usize = 6;
 /// An attempt that has taken this long shows that nobody answers, and one that the deadline ends
 /// sooner does not.
 const TELLING: Duration = Duration::from_secs(1);
@@ -40,13 +36,13 @@ const TELLING: Duration = Duration::from_secs(1);
 pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing, live: Live) -> bool {
     let start = Instant::now();
     let probe = Arc::new(probe);
-    let most = sys::free_descriptors() / DESCRIPTORS / targets.len().max(1);
+    let descriptors = sys::free_descriptors() / targets.len().max(1);
     let mut waits: JoinSet<bool> = targets
         .into_iter()
         .map(|target| {
             let target = Arc::new(target);
             let reporter = Reporter::new(Arc::clone(&target), start, &live);
-            let (probe, overlap) = (Arc::clone(&probe), Overlap::new(most));
+            let (probe, overlap) = (Arc::clone(&probe), Overlap::new(descriptors));
             one(target, probe, overlap, timing, start, reporter)
         })
         .collect();
@@ -65,26 +61,30 @@ pub async fn all(targets: Vec<Target>, probe: Probe, timing: Timing, live: Live)
     }
 }
 
-/// Makes one attempt at each target and reports what is not ready, and nothing else. Returns whether
-/// all are ready.
+/// Makes one attempt at each target and reports the first that is not ready, and nothing else.
+/// Returns whether all are ready.
 pub async fn check(targets: Vec<Target>, probe: Probe, limit: Duration) -> bool {
+    let start = Instant::now();
     let probe = Arc::new(probe);
-    let mut attempts: JoinSet<bool> = targets
+    let mut attempts: JoinSet<Result<(), (Target, NotReady)>> = targets
         .into_iter()
         .map(|target| {
-            let (target, probe) = (Arc::new(target), Arc::clone(&probe));
+            let probe = Arc::clone(&probe);
             async move {
-                let overlap = Overlap::new(Overlap::MOST);
-                let result = attempt(&target, &probe, &overlap, limit, None).await;
-                result
-                    .inspect_err(|why| report::unwell(&target, why))
-                    .is_ok()
+                let result = attempt(&target, &probe, &Overlap::default(), limit, None).await;
+                result.map_err(|why| (target, why))
             }
         })
         .collect();
     let mut all_ready = true;
-    while let Some(ready) = attempts.join_next().await {
-        all_ready &= ready.unwrap_or(false);
+    // To the end, even after a failure: a login that is broken off leaves a mark on its server.
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(Ok(())) => continue,
+            Ok(Err((target, why))) if all_ready => report::unwell(&target, &why, start.elapsed()),
+            Ok(Err(_)) | Err(_) => {}
+        }
+        all_ready = false;
     }
     all_ready
 }
@@ -108,8 +108,8 @@ async fn one(
             timing.connect_timeout.min(deadline - begun)
         });
         overlap.pace = match timing.interval {
-            Some(interval) => interval.max(SHORTEST_PACE),
-            None => (start.elapsed() / 100).clamp(SHORTEST_PACE, LONGEST_PAUSE),
+            Some(interval) => interval.max(Overlap::SHORTEST_PACE),
+            None => (start.elapsed() / 100).clamp(Overlap::SHORTEST_PACE, LONGEST_PAUSE),
         };
         let attempt = attempt(&target, &probe, &overlap, limit, Some(&mut reporter));
         let why = match attempt.await {
@@ -186,15 +186,19 @@ async fn attempt(
 }
 
 /// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
-/// waited. A target that becomes ready is found by the next attempt, so it is found late by one
-/// pause and one attempt at most: with pauses of a hundredth of the time waited, by no more than 1 %
-/// of the wait (3 ms in its first second, a second when it has gone on for more than 100), while the
-/// number of attempts grows with the logarithm of the time alone: some 105 in every stretch that
-/// multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1, takes up to a
-/// tenth of the pause away, which adds up, so that a hundred replicas do not knock in step. Who answers
-/// that it is not ready (a status, a statement without its row) is asked some ten times a second at
-/// most. After a server's decision (denied, full) the pause is a fifth of the time waited, from
-/// 100 ms to a second, and jitter adds to it: who has said no is not pressed.
+/// waited.
+///
+/// A target that becomes ready is found by the next attempt, so it is found late by one pause and one
+/// attempt at most. With pauses of a hundredth of the time waited that is no more than 1 % of the
+/// wait, while the number of attempts grows with the logarithm of the time alone: some 105 in every
+/// stretch that multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1,
+/// adds up, so that a hundred replicas do not knock in step; where a lag counts it only shortens.
+///
+/// | what the last attempt was told | of the time waited | at least | at most | jitter |
+/// | --- | --- | --- | --- | --- |
+/// | nothing: nobody listens yet | 1 % | 3 ms | 1 s | up to 10 % less |
+/// | not yet: a status, a statement without its row | 1 % | 100 ms | 1 s | up to 10 % less |
+/// | no: denied, full, going down | 20 % | 100 ms | 1 s | up to 50 % more |
 fn pause(interval: Option<Duration>, waited: Duration, answer: Answer, jitter: f64) -> Duration {
     let in_proportion = |shortest| {
         (waited / 100)

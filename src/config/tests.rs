@@ -441,11 +441,7 @@ fn env_stands_for_what_the_variable_holds() {
     );
     // The same parameter in a target that is written for us is a mistake.
     let given = vars([("WAIT_HOSTS", "mysql://db?connection_limit=5")]);
-    assert!(
-        given
-            .error()
-            .contains("unknown parameter 'connection_limit'")
-    );
+    assert!(given.error().contains("an unknown parameter"));
     let given = vars([("WAIT_MYSQL", "env:DB"), ("DB", "app@db")]);
     assert_eq!(given.targets(), ["mysql://app@db:3306"]);
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::resolve::Names;
 use super::{NotReady, Overlap, Progress, Reason};
-use crate::target::Endpoint;
+use crate::target::{Endpoint, Host};
 
 /// How long an address has for itself before the next one is tried beside it: the "Connection
 /// Attempt Delay" that RFC 8305 recommends. Without it, every server behind a name would be
@@ -51,8 +51,12 @@ pub(super) async fn tcp(
 ) -> Result<TcpStream, NotReady> {
     let mut tries = FuturesUnordered::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
-    let pace = match overlap.most {
-        0 | 1 => Duration::MAX,
+    let most = overlap.most(match endpoint.host {
+        Host::Name(_) => names.descriptors() + 1,
+        Host::Address(_) => 1,
+    });
+    let pace = match most {
+        1 => Duration::MAX,
         _ => overlap.pace,
     };
     loop {
@@ -67,7 +71,7 @@ pub(super) async fn tcp(
         if let Ok(ended) = timeout(pace, first_to_end(&mut tries)).await {
             return ended;
         }
-        if handles.len() >= overlap.most
+        if handles.len() >= most
             && let Some(second) = handles.remove(1)
         {
             second.abort();
@@ -173,7 +177,7 @@ mod tests {
 
     async fn connect_to(port: u16) -> Result<TcpStream, NotReady> {
         let endpoint = format!("127.0.0.1:{port}").parse().expect("an endpoint");
-        let (names, overlap) = (Names::default(), Overlap::new(Overlap::MOST));
+        let (names, overlap) = (Names::default(), Overlap::default());
         tcp(&names, &endpoint, &overlap, &Progress::default()).await
     }
 

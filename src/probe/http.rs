@@ -24,6 +24,9 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
 
+/// The most headers that an answer may have.
+const MOST_HEADERS: usize = 1000;
+
 /// Ready when GET is answered with a status from 200 to 399; redirects are not followed.
 pub(super) async fn attempt(
     probe: &Probe,
@@ -55,7 +58,13 @@ pub(super) async fn converse(
     }
     progress.set("waiting for the answer");
     let not_http = |error: &hyper::Error| failed(error, progress);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    // As lenient as browsers and curl are: it is the status alone that counts.
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(MOST_HEADERS)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| not_http(&error))?;
     let answer = pin!(sender.send_request(request(target)?));
@@ -78,12 +87,17 @@ pub(super) async fn converse(
 }
 
 fn request(target: &Http) -> Result<Request<Empty<Bytes>>, NotReady> {
-    let mut request = Request::get(&target.path)
+    let mut uri = target.path.clone();
+    if let Some(query) = &target.query {
+        uri = format!("{uri}?{}", query.expose());
+    }
+    let mut request = Request::get(uri)
         .header(header::HOST, target.authority())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "*/*")
         .header(header::CONNECTION, "close");
-    if let Some(user) = &target.user {
+    if target.user.is_some() || target.password.is_some() {
+        let user = target.user.as_deref().unwrap_or_default();
         let password = target.password.as_ref().map_or("", Secret::expose);
         let credentials = STANDARD.encode(format!("{user}:{password}"));
         request = request.header(header::AUTHORIZATION, format!("Basic {credentials}"));
@@ -108,8 +122,7 @@ fn failed(error: &hyper::Error, progress: &Progress) -> NotReady {
     let doing = progress.doing();
     let source = std::error::Error::source(error);
     if let Some(error) = source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
-        let why = NotReady::from_io(error);
-        return NotReady::new(why.reason, format!("{} while {doing}", why.detail));
+        return NotReady::broken(error, progress);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return NotReady::new(Reason::Closed, format!("the server hung up while {doing}"));

@@ -39,6 +39,13 @@ pub struct Probe {
     pub trust: Trust,
 }
 
+impl Default for Overlap {
+    /// For a target that is alone.
+    fn default() -> Self {
+        Self::new(Self::MOST_DESCRIPTORS)
+    }
+}
+
 impl Probe {
     /// Makes one attempt. It has no deadline of its own: drop it when its time is up, and
     /// `progress` says what it was doing.
@@ -101,26 +108,35 @@ const STACK: usize = 256 * 1024;
 /// What may go on side by side for one target, so that what hangs does not hold up what would not.
 #[derive(Clone, Debug)]
 pub struct Overlap {
-    /// How long nothing is heard before a look-up and connect is begun beside those that hang.
+    /// How long to hear nothing before another look-up and connect is begun beside those that hang.
     pub pace: Duration,
-    /// How many of them there are at most.
-    pub most: usize,
+    /// How many descriptors all of them may have together, about.
+    descriptors: usize,
     /// One permit for every thread that may be stuck.
     threads: Arc<Semaphore>,
 }
 
 impl Overlap {
-    /// The most that a target may have of anything, few enough for a target that never answers to
-    /// stay below 64 descriptors: each may be asking three name servers for two families.
-    pub const MOST: usize = 8;
+    /// The most that may go on at once.
+    const MOST: usize = 8;
+    /// The most descriptors that a target is meant to have, so that one that never answers stays
+    /// below 64.
+    const MOST_DESCRIPTORS: usize = 57;
+    /// The shortest [`pace`](Self::pace).
+    pub const SHORTEST_PACE: Duration = Duration::from_millis(80);
 
-    /// For a target with room for so many.
-    pub fn new(most: usize) -> Self {
+    /// For a target with room for so many descriptors.
+    pub fn new(descriptors: usize) -> Self {
         Self {
-            pace: Duration::from_millis(80),
-            most: most.clamp(1, Self::MOST),
+            pace: Self::SHORTEST_PACE,
+            descriptors: descriptors.min(Self::MOST_DESCRIPTORS),
             threads: Arc::new(Semaphore::new(Self::MOST)),
         }
+    }
+
+    /// How many may go on at once where each has so many descriptors at most.
+    fn most(&self, descriptors_each: usize) -> usize {
+        (self.descriptors / descriptors_each).clamp(1, Self::MOST)
     }
 
     /// Does what cannot be cancelled on a thread of its own: a dead network file system, say, must
@@ -217,6 +233,20 @@ impl NotReady {
             None => error.to_string(),
         };
         Self::new(reason, detail)
+    }
+}
+
+impl NotReady {
+    /// From a connection that broke.
+    #[cfg(feature = "tls")]
+    fn broken(error: &io::Error, progress: &Progress) -> Self {
+        let (why, doing) = (Self::from_io(error), progress.doing());
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Self::new(why.reason, format!("the server hung up while {doing}"))
+            }
+            _ => Self::new(why.reason, format!("{} while {doing}", why.detail)),
+        }
     }
 }
 

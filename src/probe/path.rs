@@ -15,8 +15,17 @@ pub(super) async fn attempt(
     let result = match look_without_waiting(path) {
         Some(result) => result,
         None => {
-            let path = path.to_owned();
-            overlap.aside(move || path.metadata().map(drop)).await
+            let look = {
+                let path = path.to_owned();
+                move || path.metadata().map(drop)
+            };
+            match overlap.aside(look).await {
+                // Where no thread is allowed, a look that may take long is better than none.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    path.metadata().map(drop)
+                }
+                looked => looked,
+            }
         }
     };
     result.map_err(|error| {

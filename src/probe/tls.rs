@@ -1,12 +1,16 @@
 //! TLS, with as much verification as asked for.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::ParsedCertificate;
+use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
@@ -19,7 +23,7 @@ use crate::target::{Host, SslMode};
 #[derive(Debug, Default)]
 pub struct Trust {
     /// Certificates of authorities besides the built-in ones.
-    pub authorities: Vec<CertificateDer<'static>>,
+    authorities: Arc<[CertificateDer<'static>]>,
     /// All of them, once they have been needed.
     roots: OnceLock<Arc<RootCertStore>>,
 }
@@ -28,7 +32,7 @@ impl Trust {
     /// Trusts these authorities besides the built-in ones, which are Mozilla's.
     pub fn new(authorities: Vec<CertificateDer<'static>>) -> Self {
         Self {
-            authorities,
+            authorities: authorities.into(),
             roots: OnceLock::new(),
         }
     }
@@ -60,7 +64,7 @@ impl Trust {
         let provider = Arc::new(ring::default_provider());
         let verifier = self.verifier(&provider, mode);
         let verifier = Arc::new(verifier.map_err(|error| failed(error.to_string()))?);
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(error.to_string()))?
             .dangerous()
@@ -77,10 +81,10 @@ impl Trust {
                     .get()
                     .map(|error| failed(error.to_string())),
             }),
-            Err(error) => Err(failed(match error.get_ref() {
-                Some(inner) if inner.is::<Error>() => inner.to_string(),
-                _ => format!("{error} in the TLS handshake"),
-            })),
+            Err(error) => Err(match error.get_ref() {
+                Some(inner) if inner.is::<Error>() => failed(inner.to_string()),
+                _ => NotReady::broken(&error, progress),
+            }),
         }
     }
 
@@ -95,12 +99,25 @@ impl Trust {
         };
         Ok(Verifier {
             inner,
+            authorities: Arc::clone(&self.authorities),
             checks_name: mode == SslMode::VerifyIdentity,
             schemes: provider
                 .signature_verification_algorithms
                 .supported_schemes(),
             distrust: OnceLock::new(),
         })
+    }
+}
+
+/// The system's clock. One that stands before 1970, as on a machine that has not asked for the time
+/// yet, makes certificates not valid yet, and nothing worse.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Some(UnixTime::since_unix_epoch(since_1970.unwrap_or_default()))
     }
 }
 
@@ -128,6 +145,8 @@ struct Verifier {
     /// `None` takes every certificate, also one that is malformed or too old to be read: what is
     /// not trusted need not be understood.
     inner: Option<Arc<WebPkiServerVerifier>>,
+    /// Authorities that the user has named.
+    authorities: Arc<[CertificateDer<'static>]>,
     checks_name: bool,
     schemes: Vec<SignatureScheme>,
     /// What is wrong with the certificate.
@@ -142,6 +161,20 @@ impl Verifier {
             None => self.inner.as_deref(),
         }
     }
+
+    /// Whether the user has named this very certificate as one to trust.
+    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.authorities.contains(certificate)
+    }
+}
+
+/// Whether all that is wrong with a server's certificate is that it is an authority's too, as a
+/// self-signed one made by `openssl req -x509` is. By then its dates have been found good.
+fn is_authority_as_server(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else {
+        return false;
+    };
+    error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -153,16 +186,25 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.inner.as_ref().map(|inner| {
-            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        });
+        let Some(inner) = &self.inner else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let chain =
+            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = match chain {
+            Err(error) if is_authority_as_server(&error) && self.is_named(end_entity) => {
+                ParsedCertificate::try_from(end_entity)
+                    .and_then(|certificate| verify_server_name(&certificate, server_name))
+            }
+            chain => chain.map(drop),
+        };
         match verified {
-            None | Some(Ok(_)) => {}
+            Ok(()) => {}
             // The name is looked at last, when everything else has been found good.
-            Some(Err(Error::InvalidCertificate(
+            Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ))) if !self.checks_name => {}
-            Some(Err(error)) => {
+            )) if !self.checks_name => {}
+            Err(error) => {
                 self.distrust.get_or_init(|| error);
             }
         }

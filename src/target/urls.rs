@@ -39,9 +39,8 @@ pub(super) fn mysql(text: &str, parameters: Parameters) -> Result<MySql, TargetE
             "ssl-mode" => ssl_mode = value.parse()?,
             "socket" if value.starts_with('/') => socket = Some(value.as_ref().into()),
             "socket" if parameters == Parameters::Ours => return Err(TargetError::Socket),
-            _ if parameters == Parameters::Ours => {
-                return Err(TargetError::Parameter(name.into_owned()));
-            }
+            // It is not told which: it may be what a '?' and a ',' have cut out of a password.
+            _ if parameters == Parameters::Ours => return Err(TargetError::Parameter),
             _ => {}
         }
     }
@@ -70,7 +69,6 @@ pub(super) fn http(text: &str) -> Result<Http, TargetError> {
         None | Some(0) => return Err(TargetError::Port),
         Some(port) => port,
     };
-    let query = url.query().map(|query| format!("?{query}"));
     Ok(Http {
         is_secure: url.scheme() == "https",
         endpoint: Endpoint {
@@ -79,7 +77,8 @@ pub(super) fn http(text: &str) -> Result<Http, TargetError> {
         },
         user: non_empty(decode(url.username())?),
         password: url.password().map(decode).transpose()?.map(Secret::new),
-        path: format!("{}{}", url.path(), query.unwrap_or_default()),
+        path: url.path().to_owned(),
+        query: url.query().map(Secret::new),
     })
 }
 

@@ -2,6 +2,7 @@
 //! everything that can go wrong, at every level and in both formats, and is looked for in all that
 //! others can read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use compose_wait::probe::Reason;
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -122,7 +124,8 @@ impl World {
     async fn new() -> Self {
         let (refusing, socket) = reserved_port();
         let closing = serve(|stream| async { drop(stream) }).await;
-        let senseless = serve(|stream| answer(stream, |_| "SSH-2.0-x\r\n\r\n".into())).await;
+        let senseless = serve(babble).await;
+        let speechless = speechless_port().await;
         // These say it themselves.
         let echo = |who: &str| format!("HTTP/1.1 401 {who}\r\nX: {who}\r\n\r\n{who}");
         let denying = serve(move |stream| answer(stream, echo)).await;
@@ -148,6 +151,12 @@ impl World {
             (mysql_at(mysql, "none"), "unknown_database"),
             (mysql_at(mysql, "shop"), "query_failed"),
             (mysql_at(mysql, "shop?ssl-mode=REQUIRED"), "tls_failed"),
+            (mysql_at(1, "shop?socket=/nonexistent"), "missing"),
+            (
+                "mysql://app@255.255.255.255:3306/shop".to_owned(),
+                "unreachable",
+            ),
+            ("http://app@255.255.255.255/".to_owned(), "unreachable"),
             ("http://app@nowhere.invalid/".to_owned(), "unresolved"),
             (http_at(refusing), "refused"),
             (http_at(closing), "closed"),
@@ -171,7 +180,7 @@ impl World {
         Self {
             failing,
             ready: vec![mysql_at(mysql, "shop"), http_at(redirecting)],
-            silent: mysql_at(speechless_port().await, "shop"),
+            silent: mysql_at(speechless, "shop"),
             password_file: password_file(),
             _refusing: socket,
         }
@@ -191,10 +200,16 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(
     port
 }
 
-/// Answers a request, or the lack of one, with what is made of its credentials.
+/// Says what no server should, unasked, and hears the client out.
+async fn babble(mut stream: TcpStream) {
+    let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n").await; // it may have left
+    let _ = stream.read(&mut [0; 4096]).await;
+}
+
+/// Answers a request with what is made of its credentials.
 async fn answer(mut stream: TcpStream, make: impl Fn(&str) -> String + Send) {
     let mut request = [0; 4096];
-    let reading = timeout(Duration::from_millis(50), stream.read(&mut request)).await;
+    let reading = timeout(Duration::from_secs(10), stream.read(&mut request)).await;
     let length = reading.ok().and_then(Result::ok).unwrap_or(0);
     let request = String::from_utf8_lossy(&request[..length]);
     let credentials = |line| str::strip_prefix(line, "authorization: ");
@@ -406,21 +421,29 @@ async fn tell_nothing(runs: Vec<Run<'_>>) {
 #[tokio::test]
 async fn no_failure_tells_it() {
     let world = &World::new().await;
-    let targets: Vec<_> = world.failing.iter().map(|(target, _)| &**target).collect();
     let mut runs: Vec<Run> = Vec::new();
     for way in &WAYS {
-        for loudness in loudness() {
+        let failing = world.failing.iter().filter(|(target, _)| way.takes(target));
+        let failing: Vec<_> = failing.collect();
+        // A check tells of one.
+        let at_once = if way.is_check { 1 } else { failing.len() };
+        for (failing, loudness) in failing
+            .chunks(at_once)
+            .flat_map(|failing| loudness().map(move |loudness| (failing.to_vec(), loudness)))
+        {
+            let targets: Vec<_> = failing.iter().map(|(target, _)| &**target).collect();
             let wait = logging(loudness)
                 .var("WAIT_TIMEOUT", "0")
                 .var("WAIT_MYSQL_QUERY", "SELEKT")
                 .var("WAIT_COMMAND", format!("mysql '-p{SECRET}'"));
+            let wait = way.plant(wait, world.password_file.path(), &targets);
+            let name = format!("{}, {loudness:?}, {}", way.name, targets.join(" "));
             let check = move |outcome: &Outcome| {
                 outcome.exits(1);
                 if loudness.0 == "off" {
                     return assert_eq!(outcome.stderr, "");
                 }
-                let failing = world.failing.iter().filter(|(target, _)| way.takes(target));
-                for (target, reason) in failing {
+                for (target, reason) in &failing {
                     let reason = match loudness.1 {
                         "json" => format!("\"reason\":\"{reason}\""),
                         _ => format!(": {reason}: "),
@@ -428,14 +451,36 @@ async fn no_failure_tells_it() {
                     outcome.says(&[target, &reason]);
                 }
             };
-            runs.push((
-                format!("{}, {loudness:?}", way.name),
-                way.plant(wait, world.password_file.path(), &targets),
-                Box::new(check),
-            ));
+            runs.push((name, wait, Box::new(check)));
+        }
+        // These two need a setting of their own.
+        for (target, (name, value), reason) in [
+            (
+                &world.ready[0],
+                ("WAIT_MYSQL_QUERY", "SELECT 1 WHERE FALSE"),
+                "query_empty",
+            ),
+            (
+                &world.silent,
+                ("WAIT_HOST_CONNECT_TIMEOUT", "500ms"),
+                "timed_out",
+            ),
+        ] {
+            let wait = logging(("trace", "json"))
+                .var("WAIT_TIMEOUT", "0")
+                .var(name, value);
+            let wait = way.plant(wait, world.password_file.path(), &[target]);
+            let check = move |outcome: &Outcome| {
+                outcome.exits(1).says(&["\"reason\":", reason]);
+            };
+            runs.push((format!("{}, {reason}", way.name), wait, Box::new(check)));
         }
     }
     tell_nothing(runs).await;
+    let reasons: BTreeSet<_> = world.failing.iter().map(|(_, reason)| *reason).collect();
+    let all = Reason::ALL.iter().map(|reason| reason.name());
+    let others: Vec<_> = all.filter(|name| !reasons.contains(name)).collect();
+    assert_eq!(others, ["timed_out", "query_empty"]);
 }
 
 #[tokio::test]
@@ -474,7 +519,8 @@ const MISTAKES: &str = r#"
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:99999/shop
 2 | expected a port | WAIT_HOSTS=mysql://app:{word}
 2 | expected ssl-mode= | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
-2 | unknown parameter 'nonsense' | WAIT_HOSTS=mysql://app:{}@db?nonsense={}
+2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:{}@db?nonsense={}
+2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:12?{word},rest@db
 2 | expected one database | WAIT_HOSTS=mysql://app:{}@db/a/b
 2 | not a URL | WAIT_HOSTS=mysql://app:{}@d b/
 2 | percent-encoding that is not UTF-8 | WAIT_HOSTS=mysql://app:%ff{word}@db/
@@ -515,6 +561,9 @@ const MISTAKES: &str = r#"
 127 | cannot start MYSQL_PWD=…: not found | WAIT_COMMAND=MYSQL_PWD={word} mysql
 127 | cannot start mysql://…@db/shop: not found | mysql://app:{}@db/shop | -- | node
 127 | cannot start …@db:3306: not found | app:{}@db:3306 | node
+1 | http://127.0.0.1:1/?… is not ready | WAIT_HOSTS=http://127.0.0.1:1/?token={word} | WAIT_TIMEOUT=0
+2 | unexpected value 'mysql://…@db' | --help=mysql://app:{}@db
+2 | unexpected value 'mysql://…@db' | --version=mysql://app:{}@db
 2 | unexpected argument '--mysql://…@db' | --mysql://app:{}@db
 2 | unexpected argument '…@db' | --mysqlapp:{}@db
 2 | unexpected argument '--mysq' | --mysq=app:{}@db
@@ -624,7 +673,7 @@ fn command_line(pid: u32) -> String {
         if !line.is_empty() {
             return String::from_utf8_lossy(&line).replace('\0', " ");
         }
-        assert!(start.elapsed() < Duration::from_secs(1), "it has ended");
+        assert!(start.elapsed() < Duration::from_secs(20), "it has ended");
     }
 }
 
@@ -638,7 +687,7 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
                 let name = format!("{}, {format}, {mode}", way.name);
                 let wait = logging(("trace", format))
                     .var("WAIT_INIT", mode)
-                    .var("WAIT_TIMEOUT", "2")
+                    .var("WAIT_TIMEOUT", "3")
                     .var("WAIT_COMMAND", format!("mysql '-p{SECRET}'"));
                 let started = way
                     .plant(wait, world.password_file.path(), &[&world.silent])
@@ -648,7 +697,10 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
                 let start = Instant::now();
                 while mode == "always" && processes.len() < 2 {
                     processes.extend(children(started.id()));
-                    assert!(start.elapsed() < Duration::from_secs(1), "{name}: no child");
+                    assert!(
+                        start.elapsed() < Duration::from_secs(20),
+                        "{name}: no child"
+                    );
                 }
                 for pid in processes {
                     let line = command_line(pid);
@@ -715,6 +767,27 @@ async fn a_command_need_not_be_given_it() {
                 "{outcome:?}"
             );
         }
+    }
+}
+
+/// An init stays beside the command, which can read the init's environment.
+#[tokio::test]
+async fn nor_can_it_read_it_in_that_of_the_init() {
+    const LOOK: &str = "tr '\\0' '\\n' </proc/$PPID/environ";
+    let world = World::new().await;
+    for (scrub, is_shown) in [("1", false), (" 1 ", false), ("0", true)] {
+        let outcome = wait()
+            .var("WAIT_SCRUB", scrub)
+            .var("WAIT_MYSQL", "")
+            .var("WAIT_MYSQL_PASSWORD", SECRET)
+            .args(["--init=always", "--mysql", &world.ready[0]])
+            .args(["sh", "-c", LOOK])
+            .run_beside()
+            .await;
+        outcome.exits(0);
+        assert!(outcome.stdout.contains("WAIT_MYSQL_PASSWORD="));
+        assert!(outcome.stdout.contains("PATH=/"), "{outcome:?}");
+        assert_eq!(trace_in(&outcome.stdout).is_some(), is_shown, "{outcome:?}");
     }
 }
 

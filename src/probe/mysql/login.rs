@@ -248,8 +248,8 @@ impl<'a> Login<'a> {
         Err(session.senseless())
     }
 
-    /// Ends a login that is not to be, as the one of a user that does not exist: to leave now is
-    /// what the server counts against the host.
+    /// Lets a login that must not go on be denied, by going on as a user that does not exist: to
+    /// leave now is what the server counts against the host.
     async fn be_denied(&self, session: &mut Session, greeting: &Greeting) {
         let nobody = Login {
             user: NOBODY,

@@ -141,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement and reads all that it returns. Whether that was a row at least.
+    /// Runs a statement and reads all that it returns. Returns whether it had at least one row.
     pub(super) async fn has_row(&mut self, statement: &str) -> Result<bool, NotReady> {
         self.command(COM_QUERY, statement.as_bytes()).await?;
         let mut has_row = false;
@@ -181,19 +181,12 @@ impl Session {
 
     /// The connection broke.
     fn lost(&self, error: &io::Error) -> NotReady {
-        let doing = self.progress.doing();
-        if error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>())
-        {
-            return NotReady::new(Reason::TlsFailed, format!("{error} while {doing}"));
-        }
-        let why = NotReady::from_io(error);
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                NotReady::new(why.reason, format!("the server hung up while {doing}"))
+        match error.get_ref() {
+            Some(inner) if inner.is::<rustls::Error>() => {
+                let doing = self.progress.doing();
+                NotReady::new(Reason::TlsFailed, format!("{error} while {doing}"))
             }
-            _ => NotReady::new(why.reason, format!("{} while {doing}", why.detail)),
+            _ => NotReady::broken(error, &self.progress),
         }
     }
 

@@ -9,6 +9,12 @@ use crate::probe::{NotReady, Overlap, Reason};
 pub struct Names {}
 
 impl Names {
+    /// How many descriptors the look-up of a name needs, about: the C library asks one server after
+    /// the other.
+    pub(in crate::probe) fn descriptors(&self) -> usize {
+        2
+    }
+
     /// The addresses of a name, at least one.
     pub(super) async fn addresses(
         &self,
