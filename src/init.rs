@@ -7,10 +7,11 @@
 
 use std::ffi::{OsStr, OsString};
 
+use nix::libc::{self, c_int};
 use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 
-use crate::sys::{self, Disposition, Received};
+use crate::sys::{self, Change, Disposition, Received};
 use crate::{cli, env};
 
 /// Whether to be an init.
@@ -64,7 +65,7 @@ pub fn start(args: &[OsString], mask: &sys::Mask) -> nix::Result<()> {
         if !is_pid_1 {
             sys::become_subreaper();
         }
-        fork()
+        fork(is_pid_1)
     } else {
         if is_pid_1 {
             sys::end_on_signals();
@@ -77,8 +78,8 @@ pub fn start(args: &[OsString], mask: &sys::Mask) -> nix::Result<()> {
 
 /// Forks; returns in the child, which has a process group of its own, in the foreground of the
 /// terminal if there is one.
-fn fork() -> nix::Result<()> {
-    let terminal = sys::foreground_terminal();
+fn fork(is_pid_1: bool) -> nix::Result<()> {
+    let terminal = sys::terminal_of(sys::own_group());
     // Where SIGCHLD is ignored, as it may be inherited, the kernel reaps children by itself and
     // tells nobody.
     let ignored = Disposition::set(Signal::SIGCHLD, SigHandler::SigDfl);
@@ -87,7 +88,7 @@ fn fork() -> nix::Result<()> {
             ignored.give_back();
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0)); // a new process's own business
             if let Some(terminal) = terminal {
-                sys::take_foreground(terminal);
+                sys::bring_to_foreground(terminal, sys::own_group());
             }
             Ok(())
         }
@@ -95,10 +96,10 @@ fn fork() -> nix::Result<()> {
             if env::asks_for_scrub(std::env::var_os(env::SCRUB.name)) {
                 sys::overwrite_in_environment(env::is_scrubbed);
             }
-            let code = supervise(child);
+            let code = supervise(child, is_pid_1);
             // Where this is not PID 1, somebody goes on at the terminal.
-            if let Some(terminal) = terminal {
-                sys::take_foreground(terminal);
+            if let Some(terminal) = sys::terminal_of(child) {
+                sys::bring_to_foreground(terminal, sys::own_group());
             }
             sys::exit_now(code)
         }
@@ -107,7 +108,7 @@ fn fork() -> nix::Result<()> {
 
 /// The init: returns the status of the child once it has ended.
 /// It never ends the child by itself; that is for those who send signals.
-fn supervise(child: Pid) -> i32 {
+fn supervise(child: Pid, is_pid_1: bool) -> i32 {
     sys::give_back_code();
     loop {
         let received = Received::next();
@@ -115,17 +116,33 @@ fn supervise(child: Pid) -> i32 {
             received.pass_on(child);
         }
         // One word may be about many children, and the kernel's may have been merged into
-        // somebody's SIGCHLD; so it is looked every time. Those that were stopped have not ended.
+        // somebody's SIGCHLD; so it is looked every time.
         let mut status = None;
-        while let Some((pid, code)) = sys::reap() {
-            if pid == child {
-                status = Some(code);
+        while let Some((pid, change)) = sys::next_change() {
+            match change {
+                Change::Ended(code) if pid == child => status = Some(code),
+                Change::Stopped(signal) if pid == child && !is_pid_1 => stop_with(child, signal),
+                Change::Ended(_) | Change::Stopped(_) => {}
             }
         }
         if let Some(status) = status {
             return status;
         }
     }
+}
+
+/// Stops with the child, so that the shell whose job this is sees it, and continues with it. PID 1
+/// has no shell, and cannot be stopped.
+fn stop_with(child: Pid, signal: c_int) {
+    // One that is stopped only for want of the terminal, which the shell has given to us, goes on.
+    let wants_terminal = signal == libc::SIGTTIN || signal == libc::SIGTTOU;
+    if !(wants_terminal && sys::terminal_of(sys::own_group()).is_some()) {
+        sys::stop();
+    }
+    if let Some(terminal) = sys::terminal_of(sys::own_group()) {
+        sys::bring_to_foreground(terminal, child);
+    }
+    sys::continue_group(child);
 }
 
 #[cfg(test)]

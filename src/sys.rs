@@ -266,18 +266,40 @@ impl Received {
     }
 }
 
-/// Takes leave of a child that has ended, whichever it is. `None` if none has.
-/// Returns it with its exit status, 128 and the signal if a signal ended it.
-pub fn reap() -> Option<(Pid, i32)> {
+/// What has become of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has ended, with this exit status, which is 128 and the signal if a signal ended it.
+    Ended(i32),
+    /// It was stopped, by this signal.
+    Stopped(c_int),
+}
+
+/// What has become of a child, whichever it is; one that has ended is taken leave of. `None` if
+/// there is nothing new.
+pub fn next_change() -> Option<(Pid, Change)> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
     // SAFETY: the pointer is to a status.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-    let code = match libc::WIFSIGNALED(status) {
-        true => 128 + libc::WTERMSIG(status),
-        false => libc::WEXITSTATUS(status),
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED) };
+    let change = if libc::WIFSTOPPED(status) {
+        Change::Stopped(libc::WSTOPSIG(status))
+    } else if libc::WIFSIGNALED(status) {
+        Change::Ended(128 + libc::WTERMSIG(status))
+    } else {
+        Change::Ended(libc::WEXITSTATUS(status))
     };
-    (pid > 0).then(|| (Pid::from_raw(pid), code))
+    (pid > 0).then(|| (Pid::from_raw(pid), change))
+}
+
+/// Stops this process, until somebody continues it.
+pub fn stop() {
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+}
+
+/// Continues all processes of a group.
+pub fn continue_group(leader: Pid) {
+    let _ = nix::sys::signal::killpg(leader, Signal::SIGCONT);
 }
 
 /// Ends this process at once, without anything that is done at a process's end.
@@ -286,19 +308,24 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// A standard stream that is the terminal, if this process is in its foreground.
-pub fn foreground_terminal() -> Option<RawFd> {
-    (0..=2).find(|number| {
-        // SAFETY: tcgetpgrp takes any number, and so does getpgrp, which takes none.
-        // A group from outside of this process's namespace is 0 for either.
-        unsafe { libc::getpgrp() > 0 && libc::tcgetpgrp(*number) == libc::getpgrp() }
+/// The process group of this process.
+pub fn own_group() -> Pid {
+    nix::unistd::getpgrp()
+}
+
+/// A standard stream that is a terminal with this process group in its foreground.
+pub fn terminal_of(group: Pid) -> Option<RawFd> {
+    // A group from outside of this process's PID namespace is 0, as are all others from there.
+    (0..=2).filter(|_| group.as_raw() > 0).find(|number| {
+        // SAFETY: tcgetpgrp takes any number.
+        unsafe { libc::tcgetpgrp(*number) == group.as_raw() }
     })
 }
 
-/// Brings this process's group to the terminal's foreground. SIGTTOU has to be blocked.
-pub fn take_foreground(terminal: RawFd) {
+/// Brings a process group to the terminal's foreground. SIGTTOU has to be blocked.
+pub fn bring_to_foreground(terminal: RawFd, group: Pid) {
     // SAFETY: tcsetpgrp takes any number.
-    let _ = unsafe { libc::tcsetpgrp(terminal, libc::getpgrp()) };
+    let _ = unsafe { libc::tcsetpgrp(terminal, group.as_raw()) };
 }
 
 /// Makes orphans below this process its children, as they are PID 1's.

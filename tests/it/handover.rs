@@ -219,6 +219,30 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_wait() {
         .output()
         .expect("wait starts");
     assert_eq!(output.stdout, b"started\n");
+    // Nor does it change what is wrong with the command.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = Command::new(WAIT)
+        .arg("no-such-program")
+        .stderr(writer)
+        .status();
+    assert_eq!(status.expect("wait starts").code(), Some(127));
+}
+
+#[test]
+fn without_a_path_the_command_is_not_looked_for_in_the_working_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("program");
+    std::fs::write(&program, "exit 0\n").expect("written");
+    make_executable(program.to_str().expect("UTF-8"));
+    let output = Command::new(WAIT)
+        .arg("program")
+        .env_remove("PATH")
+        .current_dir(folder.path())
+        .output()
+        .expect("wait starts");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(127), "{log}");
 }
 
 #[test]

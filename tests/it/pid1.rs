@@ -122,7 +122,7 @@ fn a_command_that_cannot_be_started_is_127_or_126_as_pid_1_too() {
 #[ignore = "needs a PID namespace"]
 fn a_signal_ends_the_wait_at_once() {
     for mode in ["--init=auto", "--init=never"] {
-        for (signal, code) in [(15, 143), (2, 130), (1, 129)] {
+        for (signal, code) in [(15, 143), (2, 130), (1, 129), (37, 165)] {
             let wait = start(WAIT, &[mode, "--path=/nonexistent"], Stdio::inherit());
             thread::sleep(Duration::from_millis(300));
             wait.kill(signal);
@@ -235,6 +235,40 @@ fn five_hundred_orphans_are_reaped() {
     });
     // The same check where nobody reaps: as PID 1, perl has its orphans until it ends.
     assert_eq!(code("--init=never", "later", "0"), 1);
+}
+
+/// As a shell's `trap '' CHLD` has it: then the kernel reaps, and nobody is told.
+#[test]
+#[ignore = "needs a PID namespace and perl"]
+fn an_ignored_sigchld_holds_nothing_up_and_stays_ignored() {
+    let ignoring = ["perl", "-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV", WAIT];
+    for init in [
+        &[&ignoring[..], &["--init=always"]].concat()[..],
+        &[&unshare()[..], &ignoring].concat(),
+    ] {
+        let output = Command::new("timeout")
+            .arg("20")
+            .args(init)
+            .args(["grep", "SigIgn", "/proc/self/status"])
+            .output()
+            .expect("timeout");
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mask = said.trim().strip_prefix("SigIgn:\t").expect("a mask");
+        let mask = u64::from_str_radix(mask, 16).expect("a number");
+        assert_ne!(mask & 1 << 16, 0, "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs root, to be a user with a limit on processes"]
+fn a_check_needs_no_second_process() {
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "prlimit", "--nproc=1:1"])
+        .args([WAIT, "--init=always", "--check=/"])
+        .output()
+        .expect("setpriv");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
 #[test]
