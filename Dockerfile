@@ -8,7 +8,7 @@ ARG RUST_IMAGE=rust:1-slim
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
 WORKDIR /build
 ARG BUILDPLATFORM TARGETPLATFORM
-# What compiles and links for the platform, unless it is there.
+# The cross-compiler and the standard library for the platform, unless they are there.
 RUN case "$TARGETPLATFORM" in \
       "$BUILDPLATFORM") target=$(rustc --print host-tuple) tools= ;; \
       linux/amd64) target=x86_64-unknown-linux-gnu tools=x86_64-linux-gnu ;; \

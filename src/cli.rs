@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-const WHAT: &str = "What to wait for (each may be repeated)";
+const WHAT: &str = "What to wait for (all but --check may be repeated)";
 const HOW_LONG: &str = "How long";
 const COMMAND: &str = "The command and the log";
 
@@ -20,16 +20,16 @@ const COMMAND: &str = "The command and the log";
     override_usage = "wait [OPTIONS] [--] [COMMAND [ARG]...]",
     after_help = "\
 TARGET: HOST:PORT, tcp://HOST:PORT, mysql:// or mariadb://[USER[:PASSWORD]@]HOST[:3306][/DATABASE],
-http://…, https://…, or env:NAME for what the variable NAME holds. DURATION is a number of seconds,
-or 500ms, 1m 30s and the like. A flag beats its variable. By variable alone: WAIT_MYSQL_USER,
-WAIT_MYSQL_PASSWORD, WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE, WAIT_MYSQL_QUERY, WAIT_SCRUB,
-WAIT_TLS_CA_FILE, SSL_CERT_FILE.
+http://…, https://…, or env:NAME for what the variable NAME holds. DURATION: a number of seconds, or
+500ms, 1m 30s and the like; --timeout also takes infinity. A flag beats its variable. By variable
+alone: WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD, WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE,
+WAIT_MYSQL_QUERY, WAIT_SCRUB, WAIT_TLS_CA_FILE, SSL_CERT_FILE.
 
 Exit status: 0 ready and no command, 1 not ready in time, 2 unusable settings, 126 and 127 the
-command cannot be executed or found, otherwise the command's own."
+command cannot be executed or found, 128+n ended by signal n, otherwise the command's own."
 )]
 pub struct Cli {
-    /// A service [WAIT_HOSTS]
+    /// A port, MySQL server or web page, see TARGET [WAIT_HOSTS]
     #[arg(long = "for", value_name = "TARGET", help_heading = WHAT)]
     pub targets: Vec<String>,
 
@@ -45,11 +45,11 @@ pub struct Cli {
     #[arg(long, value_name = "TARGET", help_heading = WHAT)]
     pub check: Option<String>,
 
-    /// For all together; 0 is one attempt [WAIT_TIMEOUT: 30s]
+    /// Deadline for all targets; 0: one try each [WAIT_TIMEOUT: 30s]
     #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
     pub timeout: Option<String>,
 
-    /// For one attempt, login included [WAIT_HOST_CONNECT_TIMEOUT: 5s]
+    /// The most for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
     #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
     pub connect_timeout: Option<String>,
 

@@ -1,5 +1,5 @@
-//! `wait` waits until databases, ports and files are really ready, then becomes a command. This is
-//! the library behind the program; [`run`] is the whole of it.
+//! `wait` waits until databases, ports, files and web services are really ready, then becomes a
+//! command. This is the library behind the program; [`run`] is the whole of it.
 //!
 //! # The way of the data
 //!

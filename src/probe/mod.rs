@@ -346,7 +346,7 @@ impl Reason {
             }
             Self::Refused => "is the service started, and is this its port?",
             Self::Unreachable => "is the host up, and on a network that this one reaches?",
-            Self::TimedOut => "is the host up and not frozen, and does no firewall drop this?",
+            Self::TimedOut => "is the host up and responding, and is no firewall dropping this?",
             Self::Closed => {
                 "is there a server behind the port? A published port is open before its container listens"
             }
@@ -370,8 +370,8 @@ impl Reason {
                 "have the migrations run, and is WAIT_MYSQL_QUERY right?"
             }
             Self::ServerError(_) => "the server's log may say more",
-            Self::HttpStatus(_) => "is this its path? Otherwise its own log says more",
-            Self::Missing => "is the volume mounted, and who makes the file?",
+            Self::HttpStatus(_) => "is this the right path? If so, the service's own log says more",
+            Self::Missing => "is the volume mounted, and what creates the file?",
         }
     }
 
