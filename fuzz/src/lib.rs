@@ -49,11 +49,15 @@ pub fn is_message(text: &str) {
     assert!(text.chars().count() <= LONGEST_MESSAGE, "too long: {text}");
 }
 
-/// The target with another password, if it is one that can have any.
+/// The target with another password, if it is one that can have any, and without what else of it is
+/// a secret.
 pub fn with_password(mut target: Target, password: Option<&str>) -> Target {
     match &mut target {
         Target::MySql(mysql) => mysql.password = password.map(Secret::new),
-        Target::Http(http) => http.password = password.map(Secret::new),
+        Target::Http(http) => {
+            http.password = password.map(Secret::new);
+            http.query = None;
+        }
         Target::Tcp(_) | Target::Path(_) => {}
     }
     target

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 pub use c_library::Names;
 #[cfg(all(feature = "dns", not(target_vendor = "apple")))]
 pub use name_servers::Names;
+#[cfg(all(feature = "dns", not(target_vendor = "apple"), fuzzing))]
+pub use name_servers::what_files_say;
 
 use super::{NotReady, Overlap, Progress};
 use crate::target::Host;

@@ -63,23 +63,11 @@ impl Names {
 
     /// The addresses of a name, at least one.
     pub(super) async fn addresses(&self, name: &str, _: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
-        let known = self.in_hosts_file(name);
+        let known = in_hosts_file(&fs::read(&self.hosts).unwrap_or_default(), name);
         match known.is_empty() {
             true => self.ask_name_servers(name).await,
             false => Ok(known),
         }
-    }
-
-    fn in_hosts_file(&self, name: &str) -> Vec<IpAddr> {
-        let hosts = fs::read(&self.hosts).unwrap_or_default();
-        let hosts = String::from_utf8_lossy(&hosts);
-        let address_of_name = |line: &str| {
-            let mut words = line.split('#').next()?.split_whitespace();
-            let address = words.next()?.parse().ok()?;
-            let is_it = |word: &str| word.eq_ignore_ascii_case(name);
-            words.any(is_it).then_some(address)
-        };
-        hosts.lines().filter_map(address_of_name).collect()
     }
 
     /// Tries the name in every search domain, until there is one where it has an address.
@@ -107,29 +95,7 @@ impl Names {
     }
 
     fn configuration(&self) -> Configuration {
-        let text = fs::read(&self.resolv_conf).unwrap_or_default();
-        let (parsed, _mistakes) = resolv_conf::Config::parse_with_errors(&text);
-        let mut search: Vec<_> = parsed.get_last_search_or_domain().cloned().collect();
-        if search.is_empty() {
-            search.extend(parsed.get_system_domain());
-        }
-        let servers = parsed.nameservers.iter().map(IpAddr::from);
-        let mut servers: Vec<_> = servers.take(MOST_SERVERS).collect();
-        if servers.is_empty() {
-            servers.push(Ipv4Addr::LOCALHOST.into());
-        }
-        let mut options = ResolverOpts::default();
-        options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
-        options.attempts = parsed.attempts as usize;
-        options.edns0 = parsed.edns0;
-        options.use_hosts_file = ResolveHosts::Never; // it was asked first, for both families
-        options.cache_size = 0;
-        Configuration {
-            servers,
-            search,
-            ndots: parsed.ndots as usize,
-            options,
-        }
+        Configuration::parse(&fs::read(&self.resolv_conf).unwrap_or_default())
     }
 
     /// A resolver that asks one server alone.
@@ -145,6 +111,35 @@ impl Names {
     }
 }
 
+/// The addresses that a hosts file has for a name.
+fn in_hosts_file(text: &[u8], name: &str) -> Vec<IpAddr> {
+    let text = String::from_utf8_lossy(text);
+    let address_of_name = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        let is_it = |word: &str| word.eq_ignore_ascii_case(name);
+        words.any(is_it).then_some(address)
+    };
+    text.lines().filter_map(address_of_name).collect()
+}
+
+/// What the files say of a name, for a fuzzer: its addresses in the hosts file, and the names to ask
+/// the servers of resolv.conf for, of which there are so many.
+#[cfg(fuzzing)]
+pub fn what_files_say(
+    hosts: &[u8],
+    resolv_conf: &[u8],
+    name: &str,
+) -> (Vec<IpAddr>, Vec<Name>, usize) {
+    let configuration = Configuration::parse(resolv_conf);
+    let candidates = configuration.candidates(name);
+    (
+        in_hosts_file(hosts, name),
+        candidates,
+        configuration.servers.len(),
+    )
+}
+
 /// What resolv.conf says.
 struct Configuration {
     /// At least one.
@@ -156,6 +151,32 @@ struct Configuration {
 }
 
 impl Configuration {
+    /// What cannot be understood is passed over.
+    fn parse(text: &[u8]) -> Self {
+        let (parsed, _mistakes) = resolv_conf::Config::parse_with_errors(text);
+        let mut search: Vec<_> = parsed.get_last_search_or_domain().cloned().collect();
+        if search.is_empty() {
+            search.extend(parsed.get_system_domain());
+        }
+        let servers = parsed.nameservers.iter().map(IpAddr::from);
+        let mut servers: Vec<_> = servers.take(MOST_SERVERS).collect();
+        if servers.is_empty() {
+            servers.push(Ipv4Addr::LOCALHOST.into());
+        }
+        let mut options = ResolverOpts::default();
+        options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
+        options.attempts = parsed.attempts as usize;
+        options.edns0 = parsed.edns0;
+        options.use_hosts_file = ResolveHosts::Never; // it was asked first, for both families
+        options.cache_size = 0;
+        Self {
+            servers,
+            search,
+            ndots: parsed.ndots as usize,
+            options,
+        }
+    }
+
     /// The names that a name may be short for, in the order in which the C library tries them. What
     /// no name can be is left out.
     fn candidates(&self, name: &str) -> Vec<Name> {
