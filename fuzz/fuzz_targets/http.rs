@@ -53,8 +53,9 @@ fuzz_target!(|input: &[u8]| {
             assert!(is_in(&code.to_string(), says), "{code}");
         }
         Err((Reason::TlsFailed, _)) => assert!(http.is_secure),
-        Err((Reason::Closed | Reason::Protocol, text)) => {
-            assert!(!http.is_secure && !text.contains(PASSWORD), "{text}");
+        Err((reason @ (Reason::Closed | Reason::Protocol), text)) => {
+            assert!(reason == Reason::Closed || !http.is_secure, "{text}");
+            assert!(!text.contains(PASSWORD), "{text}");
         }
         Err((_, text)) => panic!("{text}"),
     }
