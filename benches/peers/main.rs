@@ -2,7 +2,7 @@
 //! table of medians with the ratio to ours.
 //!
 //! ```sh
-//! cargo bench --bench peers                      # everything, about half an hour
+//! cargo bench --bench peers                      # everything, about forty minutes
 //! cargo bench --bench peers -- lag-1s ready      # these cases alone
 //! cargo bench --bench peers -- --runs 5
 //! cargo bench --bench peers -- --peer 'dcw=WAIT_HOSTS={host}:{port} WAIT_COMMAND=true /path/wait'
