@@ -422,3 +422,48 @@ impl fmt::Display for Reason {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::RwLock;
+    use tokio::time::timeout;
+
+    #[test]
+    fn what_goes_on_at_once_is_bounded_by_descriptors() {
+        for (room, each, most) in [
+            (1000, 1, 8),  // an address
+            (1000, 7, 8),  // a name, and one name server
+            (1000, 13, 4), // two
+            (1000, 19, 3), // three
+            (20, 7, 2),    // many targets, or a low limit
+            (0, 19, 1),
+        ] {
+            assert_eq!(Overlap::new(room).most(each), most, "{each} of {room}");
+        }
+    }
+
+    #[tokio::test]
+    async fn threads_that_are_stuck_are_bounded() {
+        let overlap = Overlap::default();
+        let gate = Arc::new(RwLock::new(()));
+        let shut = gate.write().expect("not poisoned");
+        let look = || {
+            let gate = Arc::clone(&gate);
+            overlap.aside(move || {
+                gate.read()
+                    .map(drop)
+                    .map_err(|_| io::ErrorKind::Other.into())
+            })
+        };
+        for _ in 0..Overlap::MOST {
+            let stuck = timeout(Duration::from_millis(20), look()).await;
+            stuck.expect_err("it is stuck");
+        }
+        let one_more = timeout(Duration::from_millis(200), overlap.aside(|| Ok(()))).await;
+        one_more.expect_err("there is no thread for it");
+        drop(shut);
+        let after = timeout(Duration::from_secs(20), look()).await;
+        after.expect("in time").expect("nothing is stuck any more");
+    }
+}

@@ -245,6 +245,36 @@ fn without_a_path_the_command_is_not_looked_for_in_the_working_directory() {
     assert_eq!(output.status.code(), Some(127), "{log}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn with_everything_ready_there_is_no_thread_and_no_sleep_before_the_command() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = listener.local_addr().expect("bound").to_string();
+    let calls = |path: &str| {
+        let trace = tempfile::NamedTempFile::new().expect("a file");
+        let traced =
+            "trace=clone,clone3,fork,vfork,nanosleep,clock_nanosleep,timerfd_settime,execve";
+        let status = Command::new("strace")
+            .args(["-f", "-e", traced, "-o"])
+            .arg(trace.path())
+            .args([WAIT, "--timeout=1", "--for", &target, "--path", path])
+            .args(["/bin/sh", "-c", ":"])
+            .status();
+        let trace = std::fs::read_to_string(trace.path()).expect("a trace");
+        (status.expect("strace").code(), trace)
+    };
+    let (status, trace) = calls("/");
+    assert_eq!(status, Some(0));
+    // Its own start, the command's start, and the end.
+    assert_eq!(trace.lines().count(), 3, "{trace}");
+    // The kernel has to ask a disk for what nobody has asked for before.
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a time");
+    let (status, trace) = calls(&format!("/nonexistent-{}", now.as_nanos()));
+    assert_eq!(status, Some(1));
+    assert!(trace.contains("clone"), "{trace}");
+}
+
 #[test]
 fn a_closed_standard_error_is_never_somebody_elses_socket() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
