@@ -3,6 +3,7 @@
 //!
 //! What needs a world of its own has one: a network and mount namespace for the thread of the test.
 
+mod clocks;
 mod conversations;
 mod handshakes;
 mod names;
