@@ -198,6 +198,10 @@ fn tls_that_is_not_as_it_should_be() {
             let server = secured(&demanding(&good, &TLS12), be_well);
             is(server, "tls_failed", "CertificateRequired");
         }),
+        ("it demands a certificate, after the handshake", &|| {
+            let server = secured(&demanding(&good, &TLS13), be_well);
+            is(server, "tls_failed", "CertificateRequired");
+        }),
         ("inside it is silence", &|| {
             let server = secured(&tls, |mut stream| {
                 let _ = stream.read(&mut [0; 4096]);
