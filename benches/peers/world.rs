@@ -201,7 +201,8 @@ impl Drop for NameServer {
     }
 }
 
-fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
+/// What a name server that is to say this says to a question.
+pub fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
     let name_ends = 13 + question.get(12..)?.iter().position(|byte| *byte == 0)?;
     let is_v4 = question.get(name_ends..name_ends + 2)? == [0, 1];
     let (code, addresses) = match answer {

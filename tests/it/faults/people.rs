@@ -1,0 +1,154 @@
+//! People who write something else than what is expected.
+
+use crate::support::wait;
+
+#[test]
+fn people_who_write_something_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let not_pem = folder.path().join("ca.der");
+    std::fs::write(&not_pem, b"0\x82\x01\x0a").expect("written");
+    let not_pem = not_pem.to_str().expect("UTF-8");
+    let port = "a port from 1 to 65535";
+    let host = "a host name, an IPv4 address or [IPv6]";
+    let mode = "ssl-mode=DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
+    // The item as far as it may be shown, and what was expected of it.
+    let rows = [
+        ("WAIT_HOSTS", "db", "db: expected HOST:PORT"),
+        ("WAIT_HOSTS", "db:", &format!("db:: expected {port}")),
+        ("WAIT_HOSTS", ":80", &format!(":80: expected {host}")),
+        (
+            "WAIT_HOSTS",
+            "db:80:90",
+            &format!("db:80:90: expected {host}"),
+        ),
+        ("WAIT_HOSTS", "db:080000", &format!("db:…: expected {port}")),
+        ("WAIT_HOSTS", "[::1", &format!("[::1: expected {host}")),
+        (
+            "WAIT_HOSTS",
+            "htp://web/",
+            "htp://web/: expected HOST:PORT, tcp://…, mysql://…",
+        ),
+        ("WAIT_HOSTS", "http//web:80/", "http//web:80/: expected "),
+        (
+            "WAIT_HOSTS",
+            "http://",
+            &format!("http://: expected {host}"),
+        ),
+        (
+            "WAIT_HOSTS",
+            "http://web:99999/",
+            &format!("http://web:99999/: expected {port}"),
+        ),
+        ("WAIT_HOSTS", "https://web /", "https://web /: not a URL"),
+        (
+            "WAIT_HOSTS",
+            "http://app:%ff@web/",
+            "http://…@web/: percent-encoding that is not UTF-8",
+        ),
+        (
+            "WAIT_HOSTS",
+            "mysql://db?socket=run",
+            "mysql://db?…: expected socket=/PATH",
+        ),
+        (
+            "WAIT_HOSTS",
+            "env:NOT_SET",
+            "env:NOT_SET: expected a variable that is set",
+        ),
+        (
+            "WAIT_HOSTS",
+            "env:WAIT_HOSTS",
+            "env:WAIT_HOSTS: expected a variable that does not lead back",
+        ),
+        (
+            "WAIT_HOSTS",
+            "db:80 redis:6379",
+            &format!("db:…: expected {host}"),
+        ),
+        (
+            "WAIT_MYSQL",
+            "app@db:33o6",
+            &format!("…@db:…: expected {port}"),
+        ),
+        (
+            "WAIT_MYSQL",
+            "app:p@ss@db/x/y",
+            "…@db/x/y: expected one database name",
+        ),
+        (
+            "WAIT_MYSQL",
+            "%ff@db",
+            "…@db: percent-encoding that is not UTF-8",
+        ),
+        (
+            "WAIT_MYSQL",
+            "db?ssl-mode=yes",
+            &format!("db?…: expected {mode}"),
+        ),
+        (
+            "WAIT_MYSQL",
+            "db?sslmode=x",
+            "db?…: an unknown parameter: expected ssl-mode or socket",
+        ),
+        (
+            "WAIT_MYSQL",
+            "redis://cache",
+            "redis://cache: expected [USER[:PASSWORD]@]HOST",
+        ),
+        (
+            "WAIT_MYSQL_PASSWORD_FILE",
+            "/no/such/file",
+            "/no/such/file: expected a readable file with the password: No such file",
+        ),
+        (
+            "WAIT_MYSQL_PASSWORD_FILE",
+            "/dev/zero",
+            "/dev/zero: expected a readable file with the password: it is not a regular",
+        ),
+        (
+            "WAIT_TLS_CA_FILE",
+            "/etc",
+            "/etc: expected a readable file with certificates: it is not a regular",
+        ),
+        (
+            "WAIT_TLS_CA_FILE",
+            not_pem,
+            &format!("{not_pem}: expected certificates in PEM format"),
+        ),
+        (
+            "WAIT_COMMAND",
+            "echo 'a",
+            "echo …: expected every quote to be closed",
+        ),
+        ("WAIT_INIT", "yes", "yes: expected auto, always or never"),
+        ("WAIT_SCRUB", "yes", "yes: expected 1 or 0"),
+        (
+            "WAIT_LOGGER_LEVEL",
+            "loud",
+            "loud: expected off, error, warn, info, debug or trace",
+        ),
+        ("WAIT_LOG_FORMAT", "xml", "xml: expected text or json"),
+    ];
+    let is_refused = |variables: &[(&str, &str)], line: &str| {
+        let wait = variables
+            .iter()
+            .fold(wait(), |wait, (name, value)| wait.var(name, value));
+        let outcome = wait.run();
+        outcome.exits(2).took_from_to(0.0, 2.0);
+        assert!(
+            outcome.stderr.starts_with(line),
+            "{line} is not {outcome:?}"
+        );
+        assert_eq!(outcome.stderr.lines().count(), 1, "{line}: {outcome:?}");
+    };
+    for (name, value, expected) in rows {
+        let line = format!("wait: error: {name}: {expected}");
+        is_refused(&[(name, value)], &line);
+    }
+    let both = [
+        ("WAIT_MYSQL_PASSWORD", "secret"),
+        ("WAIT_MYSQL_PASSWORD_FILE", "/etc/hostname"),
+    ];
+    let line = "wait: error: WAIT_MYSQL_PASSWORD_FILE: expected either this or WAIT_MYSQL_PASSWORD";
+    is_refused(&both, line);
+}
