@@ -241,8 +241,12 @@ impl NotReady {
     #[cfg(feature = "tls")]
     fn broken(error: &io::Error, progress: &Progress) -> Self {
         let (why, doing) = (Self::from_io(error), progress.doing());
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
+        match error.get_ref() {
+            // Even after the handshake, as when a certificate of ours is demanded.
+            Some(inner) if inner.is::<rustls::Error>() => {
+                Self::new(Reason::TlsFailed, format!("{inner} while {doing}"))
+            }
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Self::new(why.reason, format!("the server hung up while {doing}"))
             }
             _ => Self::new(why.reason, format!("{} while {doing}", why.detail)),
@@ -426,7 +430,7 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::RwLock;
+    use std::io::Read as _;
     use tokio::time::timeout;
 
     #[test]
@@ -446,15 +450,11 @@ mod tests {
     #[tokio::test]
     async fn threads_that_are_stuck_are_bounded() {
         let overlap = Overlap::default();
-        let gate = Arc::new(RwLock::new(()));
-        let shut = gate.write().expect("not poisoned");
+        // Reading from it ends when nobody can write to it any more.
+        let (reader, writer) = io::pipe().expect("a pipe");
         let look = || {
-            let gate = Arc::clone(&gate);
-            overlap.aside(move || {
-                gate.read()
-                    .map(drop)
-                    .map_err(|_| io::ErrorKind::Other.into())
-            })
+            let mut reader = reader.try_clone().expect("a descriptor");
+            overlap.aside(move || reader.read(&mut [0]))
         };
         for _ in 0..Overlap::MOST {
             let stuck = timeout(Duration::from_millis(20), look()).await;
@@ -462,7 +462,7 @@ mod tests {
         }
         let one_more = timeout(Duration::from_millis(200), overlap.aside(|| Ok(()))).await;
         one_more.expect_err("there is no thread for it");
-        drop(shut);
+        drop(writer);
         let after = timeout(Duration::from_secs(20), look()).await;
         after.expect("in time").expect("nothing is stuck any more");
     }

@@ -81,10 +81,7 @@ impl Trust {
                     .get()
                     .map(|error| failed(error.to_string())),
             }),
-            Err(error) => Err(match error.get_ref() {
-                Some(inner) if inner.is::<Error>() => failed(inner.to_string()),
-                _ => NotReady::broken(&error, progress),
-            }),
+            Err(error) => Err(NotReady::broken(&error, progress)),
         }
     }
 

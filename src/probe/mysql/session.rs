@@ -181,13 +181,7 @@ impl Session {
 
     /// The connection broke.
     fn lost(&self, error: &io::Error) -> NotReady {
-        match error.get_ref() {
-            Some(inner) if inner.is::<rustls::Error>() => {
-                let doing = self.progress.doing();
-                NotReady::new(Reason::TlsFailed, format!("{error} while {doing}"))
-            }
-            _ => NotReady::broken(error, &self.progress),
-        }
+        NotReady::broken(error, &self.progress)
     }
 
     /// Something that no server of MySQL says in this place.
