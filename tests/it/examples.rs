@@ -104,10 +104,10 @@ fn migrations_are_waited_for() {
 fn ci_job_tests_against_a_published_port() {
     wait_image();
     let example = Example::new("ci-job");
-    // A port that is free, in the place of 3306.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("bound").port().to_string();
-    drop(listener);
+    // A port that is free, in the place of 3306: none that the kernel may give to somebody else in between.
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_768)).take(100);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = ports.find(is_free).expect("a free port").to_string();
     let said = example.run(&example.commands(), &[("DB_PORT", &port)]);
     says(&said, &["closed: "]); // Docker took the connection
     says(&said, &["is ready after"]);

@@ -1,8 +1,8 @@
 //! The command finds everything as it would without `wait`.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::support::{WAIT, wait};
+use crate::support::{WAIT, wait, with_path_alone};
 
 /// How a process is when it is given nothing but the usual, and when everything about it is odd.
 #[cfg(target_os = "linux")]
@@ -10,20 +10,20 @@ mod given {
     use std::ffi::OsStr;
     use std::os::fd::{BorrowedFd, IntoRawFd as _};
     use std::os::unix::process::CommandExt as _;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
     use nix::sys::stat::{Mode, umask};
 
+    use crate::support::with_path_alone;
+
     /// What a command prints that is started under these circumstances.
     pub fn run(command: &[&str], is_odd: bool) -> String {
-        let mut process = Command::new(command[0]);
+        let mut process = with_path_alone(command[0]);
         process
             .args(&command[1..])
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("WAIT_PATHS", "/")
             .env("ZZZ", "last")
             .env("AAA", OsStr::new("first"))
@@ -58,14 +58,14 @@ mod given {
         }
         let blocked: SigSet = [Signal::SIGUSR1, Signal::SIGCHLD].into_iter().collect();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, 77, hard)?;
-        // The last that this limit allows, so that it is not one of the other tests'.
         let null = open("/dev/null", OFlag::O_RDONLY, Mode::empty())?;
         // SAFETY: nothing in this process is the owner of that number.
         #[allow(unsafe_code)]
         let last = unsafe { nix::unistd::dup2_raw(null, 76) }?;
         let _ = last.into_raw_fd();
+        // That was the last that this limit allows. By now the other tests may have opened more.
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, 77, hard)?;
         // No standard input and no standard error.
         for stream in [0, 2] {
             // SAFETY: they are this process's own, and it is about to become another program.
@@ -138,7 +138,7 @@ fn the_command_is_given_what_wait_was_given() {
 
 #[test]
 fn the_command_has_the_process_of_wait_and_there_is_no_other() {
-    let child = Command::new(WAIT)
+    let child = with_path_alone(WAIT)
         .args(["--path", "/", "sh", "-c", "echo $$ $PPID; ls /proc/$$/task"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -197,7 +197,7 @@ fn make_executable(path: &str) {
 fn arguments_need_not_be_utf_8() {
     use std::os::unix::ffi::OsStrExt as _;
     let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
-    let output = Command::new(WAIT)
+    let output = with_path_alone(WAIT)
         .args([
             std::ffi::OsStr::new("printf"),
             std::ffi::OsStr::new("%s"),
@@ -213,7 +213,7 @@ fn arguments_need_not_be_utf_8() {
 fn a_log_that_nobody_reads_any_more_does_not_end_the_wait() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = Command::new(WAIT)
+    let output = with_path_alone(WAIT)
         .args(["--path", "/", "echo", "started"])
         .stderr(writer)
         .output()
@@ -222,7 +222,7 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_wait() {
     // Nor does it change what is wrong with the command.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let status = Command::new(WAIT)
+    let status = with_path_alone(WAIT)
         .arg("no-such-program")
         .stderr(writer)
         .status();
@@ -235,7 +235,7 @@ fn without_a_path_the_command_is_not_looked_for_in_the_working_directory() {
     let program = folder.path().join("program");
     std::fs::write(&program, "exit 0\n").expect("written");
     make_executable(program.to_str().expect("UTF-8"));
-    let output = Command::new(WAIT)
+    let output = with_path_alone(WAIT)
         .arg("program")
         .env_remove("PATH")
         .current_dir(folder.path())
@@ -255,7 +255,7 @@ fn with_everything_ready_there_is_no_thread_and_no_sleep_before_the_command() {
         let trace = tempfile::NamedTempFile::new().expect("a file");
         let traced =
             "trace=clone,clone3,fork,vfork,nanosleep,clock_nanosleep,timerfd_settime,execve";
-        let status = Command::new("strace")
+        let status = with_path_alone("strace")
             .args(["-f", "-e", traced, "-o"])
             .arg(trace.path())
             .args([WAIT, "--timeout=1", "--for", &target, "--path", path])
@@ -286,7 +286,7 @@ fn a_closed_standard_error_is_never_somebody_elses_socket() {
         String::from_utf8_lossy(&bytes).into_owned()
     });
     // While the connection waits for a greeting, there is a lot to say about the path.
-    let status = Command::new("sh")
+    let status = with_path_alone("sh")
         .args(["-c", r#"exec "$@" 0<&- 1>&- 2>&-"#, "sh", WAIT])
         .args(["--mysql", &target, "--path", "/nonexistent"])
         .args(["--timeout", "500ms", "--log-level", "debug"])

@@ -1,7 +1,7 @@
 //! What is printed; what never is, is in `secrets.rs`.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 #[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
-use crate::support::{Outcome, WAIT, open_port, wait};
+use crate::support::{Outcome, WAIT, open_port, wait, with_path_alone};
 
 fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -101,7 +101,7 @@ fn a_level_is_the_least_important_that_is_printed() {
 /// Runs `wait` to its end with this standard error, and a lot to say.
 fn run_with_stderr(stderr: impl Into<Stdio>) -> (Option<i32>, Duration) {
     let start = Instant::now();
-    let status = Command::new(WAIT)
+    let status = with_path_alone(WAIT)
         .args([
             "--path",
             "/nonexistent",
@@ -153,7 +153,7 @@ pub fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outco
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a flag");
     }
     let start = Instant::now();
-    let mut child = Command::new(WAIT)
+    let mut child = with_path_alone(WAIT)
         .args(args)
         .envs(vars.iter().copied())
         .env("TERM", "xterm")
@@ -192,7 +192,7 @@ fn at_a_terminal_lines_change_in_place() {
     );
     // What stays is the end, each on a line of its own.
     for target in ["127.0.0.1:1", "/nonexistent"] {
-        let stays = format!("\x1b[2Kwait: error: {target} is not ready after 1.0 s");
+        let stays = format!("\x1b[2Kwait: error: {target} is not ready after 1.");
         assert!(drawn.contains(&stays), "{drawn:?}");
     }
     assert!(drawn.len() < 10_000, "{} bytes", drawn.len());

@@ -1,18 +1,19 @@
 //! `wait` as PID 1: in a PID namespace of its own, and with Node.js in containers.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::containers::{docker, image, static_wait, text, try_docker};
 use crate::handover::seen;
-use crate::support::{WAIT, children, process_status};
+use crate::support::{WAIT, best_of_three, children, process_status, with_path_alone};
 
 /// What makes the next word PID 1.
-fn unshare() -> Vec<&'static str> {
+pub fn unshare() -> Vec<&'static str> {
     let mut words = vec!["unshare", "--pid", "--fork", "--mount-proc"];
     if Path::new("/proc/self").metadata().expect("/proc").uid() != 0 {
         words.extend(["--user", "--map-root-user"]);
@@ -29,7 +30,7 @@ struct Pid1 {
 
 /// A program as PID 1, to be started.
 fn as_pid_1(init: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = with_path_alone("unshare");
     command
         .args(&unshare()[1..])
         .arg(init)
@@ -123,12 +124,14 @@ fn a_command_that_cannot_be_started_is_127_or_126_as_pid_1_too() {
 fn a_signal_ends_the_wait_at_once() {
     for mode in ["--init=auto", "--init=never"] {
         for (signal, code) in [(15, 143), (2, 130), (1, 129), (37, 165)] {
-            let wait = start(WAIT, &[mode, "--path=/nonexistent"], Stdio::inherit());
-            thread::sleep(Duration::from_millis(300));
-            wait.kill(signal);
-            let (status, took) = wait.end();
-            assert_eq!(status, code, "{mode}");
-            assert!(took < Duration::from_millis(500), "{took:?}");
+            best_of_three(Duration::from_millis(500), || {
+                let wait = start(WAIT, &[mode, "--path=/nonexistent"], Stdio::inherit());
+                thread::sleep(Duration::from_millis(300));
+                wait.kill(signal);
+                let (status, took) = wait.end();
+                assert_eq!(status, code, "{mode}");
+                took
+            });
         }
     }
 }
@@ -149,7 +152,8 @@ fn no_signal_is_lost_at_any_moment_of_the_start() {
         longest = longest.max(took);
     }
     println!("the longest of 300 took {longest:?}");
-    assert!(longest < Duration::from_millis(500), "{longest:?}");
+    // One that is lost is seen by the status.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
 }
 
 /// Prints the number of every signal that it gets, one a line.
@@ -246,7 +250,7 @@ fn an_ignored_sigchld_holds_nothing_up_and_stays_ignored() {
         &[&ignoring[..], &["--init=always"]].concat()[..],
         &[&unshare()[..], &ignoring].concat(),
     ] {
-        let output = Command::new("timeout")
+        let output = with_path_alone("timeout")
             .arg("20")
             .args(init)
             .args(["grep", "SigIgn", "/proc/self/status"])
@@ -263,7 +267,7 @@ fn an_ignored_sigchld_holds_nothing_up_and_stays_ignored() {
 #[test]
 #[ignore = "needs root, to be a user with a limit on processes"]
 fn a_check_needs_no_second_process() {
-    let output = Command::new("setpriv")
+    let output = with_path_alone("setpriv")
         .args(["--reuid=65534", "--clear-groups", "prlimit", "--nproc=1:1"])
         .args([WAIT, "--init=always", "--check=/"])
         .output()
@@ -278,7 +282,7 @@ fn outside_pid_1_always_makes_it_the_parent_of_orphans() {
         "exec perl -MPOSIX -e '{}' later $PPID 1",
         PARENT.replace('\'', "'\\''")
     );
-    let status = Command::new(WAIT)
+    let status = with_path_alone(WAIT)
         .args(["--init=always", "--log-level=error", "sh", "-c", &script])
         .status()
         .expect("wait starts");
@@ -357,9 +361,18 @@ fn the_init_is_no_larger_than_tini_and_sleeps() {
     assert!(sizes[0] <= sizes[1], "{sizes:?}");
 }
 
-/// Node.js in a container, under `/wait` from this repository's image; gone when this is dropped.
+/// A container, gone when this is dropped.
+struct Container(String);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        try_docker(&["rm", "--force", &self.0], &[]);
+    }
+}
+
+/// Node.js in a container, under `/wait` from this repository's image.
 struct Node {
-    container: String,
+    container: Container,
     _folder: tempfile::TempDir,
 }
 
@@ -384,13 +397,13 @@ impl Node {
         ];
         let container = docker(&[&run[..], options, &[&node], args].concat());
         Self {
-            container,
+            container: Container(container),
             _folder: folder,
         }
     }
 
     fn log(&self) -> String {
-        text(&try_docker(&["logs", &self.container], &[]))
+        text(&try_docker(&["logs", &self.container.0], &[]))
     }
 
     /// Waits until a line is in the log.
@@ -406,8 +419,8 @@ impl Node {
     /// Does something to the container that ends it; returns its status and how long it took.
     fn ends_by(&self, args: &[&str]) -> (i32, Duration) {
         let start = Instant::now();
-        docker(&[args, &[&self.container]].concat());
-        let code = docker(&["wait", &self.container]);
+        docker(&[args, &[&self.container.0]].concat());
+        let code = docker(&["wait", &self.container.0]);
         (code.parse().expect("a status"), start.elapsed())
     }
 
@@ -415,13 +428,7 @@ impl Node {
     fn processes(&self) -> String {
         let script = "for s in /proc/[0-9]*/stat; do read pid name state parent rest <$s && \
             [ $pid != $$ ] && echo $pid $parent $name; done; true";
-        docker(&["exec", &self.container, "sh", "-c", script])
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        try_docker(&["rm", "--force", &self.container], &[]);
+        docker(&["exec", &self.container.0, "sh", "-c", script])
     }
 }
 
@@ -429,11 +436,13 @@ impl Drop for Node {
 #[ignore = "needs Docker"]
 fn a_container_that_waits_is_gone_at_once() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let node = Node::start(&[], &["--path=/nonexistent", "node"]).says("is not ready");
-        let (status, took) = node.ends_by(&["kill", "--signal", signal]);
-        println!("{signal} while waiting: {took:?}");
-        assert_eq!(status, code);
-        assert!(took < Duration::from_millis(500), "{took:?}");
+        best_of_three(Duration::from_millis(500), || {
+            let node = Node::start(&[], &["--path=/nonexistent", "node"]).says("is not ready");
+            let (status, took) = node.ends_by(&["kill", "--signal", signal]);
+            println!("{signal} while waiting: {took:?}");
+            assert_eq!(status, code);
+            took
+        });
     }
 }
 
@@ -442,12 +451,14 @@ fn a_container_that_waits_is_gone_at_once() {
 fn docker_stop_ends_node_at_once_with_a_handler_and_without() {
     for options in [&[][..], &["--init"]] {
         for (script, code) in [(CARELESS, 143), (CAREFUL, 33)] {
-            let node = Node::start(options, &["node", "-e", script]).says("listening");
-            let (status, took) = node.ends_by(&["stop"]);
-            println!("docker stop {options:?}: {status} after {took:?}");
-            assert_eq!(status, code);
-            assert!(took < Duration::from_secs(1), "{took:?}");
-            assert_eq!(node.log().contains("handled"), code == 33);
+            best_of_three(Duration::from_secs(1), || {
+                let node = Node::start(options, &["node", "-e", script]).says("listening");
+                let (status, took) = node.ends_by(&["stop"]);
+                println!("docker stop {options:?}: {status} after {took:?}");
+                assert_eq!(status, code);
+                assert_eq!(node.log().contains("handled"), code == 33);
+                took
+            });
         }
     }
 }
@@ -490,29 +501,29 @@ fn compose_stop_ends_node_at_once_with_and_without_an_init_of_dockers() {
         }
     }
     let _down = Down(|| drop(compose(&["down", "--timeout=1"])));
-    assert!(compose(&["up", "--detach"]).status.success());
     for (name, _, _, code) in services {
-        let begun = Instant::now();
-        while !text(&compose(&["logs", name])).contains("listening") {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "{name} does not start"
-            );
-            thread::sleep(Duration::from_millis(100));
-        }
-        let container = String::from_utf8(compose(&["ps", "--quiet", name]).stdout).expect("UTF-8");
-        let begun = Instant::now();
-        assert!(compose(&["stop", name]).status.success());
-        let took = begun.elapsed();
-        println!("compose stop {name}: {took:?}");
-        assert!(took < Duration::from_secs(1), "{name}: {took:?}");
-        let status = [
-            "inspect",
-            "--format",
-            "{{.State.ExitCode}}",
-            container.trim(),
-        ];
-        assert_eq!(docker(&status), code, "{name}");
+        best_of_three(Duration::from_secs(1), || {
+            let up = ["up", "--detach", "--force-recreate", name];
+            assert!(compose(&up).status.success());
+            let begun = Instant::now();
+            while !text(&compose(&["logs", name])).contains("listening") {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(20),
+                    "{name} does not start"
+                );
+                thread::sleep(Duration::from_millis(100));
+            }
+            let container = compose(&["ps", "--quiet", name]).stdout;
+            let container = String::from_utf8(container).expect("UTF-8");
+            let begun = Instant::now();
+            assert!(compose(&["stop", name]).status.success());
+            let took = begun.elapsed();
+            println!("compose stop {name}: {took:?}");
+            let format = ["inspect", "--format", "{{.State.ExitCode}}"];
+            let status = docker(&[&format[..], &[container.trim()]].concat());
+            assert_eq!(status, code, "{name}");
+            took
+        });
     }
 }
 
@@ -542,11 +553,13 @@ fn node_is_the_only_child_of_pid_1() {
 fn a_shell_in_a_terminal_has_job_control() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
+    let name = format!("compose-wait-test-terminal-{}", std::process::id());
     let docker_run = format!(
-        "docker run --rm --interactive --tty --network=none --entrypoint=/wait \
+        "docker run --rm --name {name} --interactive --tty --network=none --entrypoint=/wait \
          --volume {}:/wait:ro {debian} bash --norc",
         static_wait(folder.path()).display()
     );
+    let _gone = Container(name);
     let mut terminal = Command::new("script")
         .args([
             "--quiet",
@@ -561,28 +574,45 @@ fn a_shell_in_a_terminal_has_job_control() {
         .spawn()
         .expect("script");
     let mut keyboard = terminal.stdin.take().expect("a pipe");
-    let keys: [&[u8]; 8] = [
-        b"PS1=; echo be''gin\n",
-        b"sleep 50\n",
-        b"\x03", // Ctrl-C
-        b"echo status $?\n",
-        b"sleep 60\n",
-        b"\x1a", // Ctrl-Z
-        b"jobs\nkill %1\n",
-        b"exit 9\n",
-    ];
-    let begun = Instant::now();
-    for keys in keys {
-        thread::sleep(Duration::from_millis(1200));
-        keyboard.write_all(keys).expect("typed");
+    let mut stdout = terminal.stdout.take().expect("a pipe");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = stdout.read(&mut bytes) {
+            let _ = tell.send(bytes[..read].to_vec()); // nobody wants it once the test has failed
+        }
+    });
+    let mut screen = String::new();
+    // What is typed is on the screen too: none of it holds the text that is waited for.
+    for (keys, shows) in [
+        ("", "bash"), // its prompt
+        ("PS1=; echo be''gin\n", "begin"),
+        ("sh -c 'echo sle\"\"eping; exec sleep 50'\n", "sleeping"),
+        ("\x03", "^C"),
+        ("echo status $?\n", "status 130"),
+        ("sh -c 'echo dow\"\"sing; exec sleep 60'\n", "dowsing"),
+        ("\x1a", "Stopped"), // Ctrl-Z
+        ("jobs\n", "Stopped"),
+        ("kill %1; wait; echo go''ne\n", "gone"),
+        ("exit 9\n", ""),
+    ] {
+        keyboard.write_all(keys.as_bytes()).expect("typed");
+        let mut new = String::new();
+        while !new.contains(shows) {
+            let bytes = told.recv_timeout(Duration::from_secs(20));
+            let bytes = bytes.unwrap_or_else(|_| panic!("no {shows} in {screen}{new}"));
+            new += &String::from_utf8_lossy(&bytes);
+        }
+        screen += &new;
     }
-    let output = terminal.wait_with_output().expect("an end");
-    let screen = String::from_utf8_lossy(&output.stdout);
-    assert!(begun.elapsed() < Duration::from_secs(30), "{screen}");
-    assert_eq!(output.status.code(), Some(9), "{screen}");
-    for part in ["begin", "status 130", "Stopped", "sleep 60"] {
-        assert!(screen.contains(part), "{part} is not in {screen}");
-    }
+    let end = loop {
+        match told.recv_timeout(Duration::from_secs(20)) {
+            Ok(bytes) => screen += &String::from_utf8_lossy(&bytes),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end, mpsc::RecvTimeoutError::Disconnected, "{screen}");
+    assert_eq!(terminal.wait().expect("an end").code(), Some(9), "{screen}");
     assert!(
         !screen.contains("no job control") && !screen.contains("cannot set terminal"),
         "{screen}"

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::output::at_a_terminal;
 use crate::servers::{Server, kinds};
 use crate::support::{
     Outcome, Started, Wait, children, open_port, reserved_port, speechless_port, wait,
+    with_path_alone,
 };
 
 /// What nothing else prints, between characters that URLs, JSON and shells write in another way.
@@ -807,7 +807,7 @@ fn a_panic_in_another_process() {
 #[test]
 fn a_panic_does_not_tell_it() {
     for format in FORMATS {
-        let output = Command::new(std::env::current_exe().expect("a program"))
+        let output = with_path_alone(std::env::current_exe().expect("a program"))
             .args([
                 "secrets::a_panic_in_another_process",
                 "--exact",

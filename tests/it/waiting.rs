@@ -88,11 +88,11 @@ async fn the_deadline_is_hard_whoever_is_silent() {
     let (silent, _queue) = silent_port().await;
     let speechless = speechless_port().await;
     for (target, doing) in [
-        (format!("127.0.0.1:{silent}"), "connecting"),
-        (format!("mysql://127.0.0.1:{silent}"), "connecting"),
+        (format!("127.0.0.1:{silent}"), "while connecting"),
+        (format!("mysql://127.0.0.1:{silent}"), "while connecting"),
         (
             format!("mysql://app@127.0.0.1:{speechless}/shop"),
-            "waiting for the greeting",
+            "while waiting for the greeting",
         ),
     ] {
         let outcome = wait()
@@ -102,7 +102,7 @@ async fn the_deadline_is_hard_whoever_is_silent() {
             .run_beside()
             .await;
         outcome.exits(1).took_from_to(1.0, 3.0);
-        outcome.says(&["error: ", "timed_out: no answer for 1.0 s while", doing]);
+        outcome.says(&["error: ", "timed_out: no answer for ", doing]);
         assert_eq!(outcome.stdout, "");
     }
 }
@@ -169,7 +169,7 @@ async fn one_attempt_each_is_all_that_a_timeout_of_zero_allows() {
     outcome.says(&["error: 127.0.0.1:1 ", "1 attempt:"]);
     outcome.says(&["error: /nonexistent ", "1 attempt:"]);
     outcome.says(&["/ is ready after", "1 attempt"]);
-    outcome.says(&["error: 127.0.0.1:", "no answer for 700 ms while connecting"]);
+    outcome.says(&["error: 127.0.0.1:", "no answer for ", " while connecting"]);
 }
 
 #[test]
@@ -201,12 +201,13 @@ fn an_interval_is_the_pause_between_attempts() {
             "--path",
             "/nonexistent",
             "--interval",
-            "300ms",
+            "700ms",
             "--timeout",
-            "1",
+            "1300ms",
         ])
         .run();
-    outcome.exits(1).says(&["error: ", "and 4 attempts:"]);
+    // The second may be more than half a second late, and a third would be after the deadline.
+    outcome.exits(1).says(&["error: ", "and 2 attempts:"]);
 }
 
 #[test]
