@@ -15,6 +15,17 @@ pub struct Certified {
     pub authority: String,
 }
 
+/// A certificate that vouches for itself.
+pub fn self_signed(params: &CertificateParams) -> Certified {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    Certified {
+        authority: certificate.clone(),
+        certificate,
+        key: key.serialize_pem(),
+    }
+}
+
 impl Authority {
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");

@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use clap::Parser as _;
+use compose_wait::cli::Cli;
+use compose_wait::config::{self, Surroundings};
 use compose_wait::env;
 use compose_wait::probe::Reason;
 use compose_wait::probe::mysql::MEANINGS;
 
+use crate::containers::{text, try_docker};
 use crate::support::{WAIT, wait};
 
 const README: &str = include_str!("../../README.md");
@@ -97,6 +102,112 @@ fn the_manual_and_the_completions_are_understood() {
         let script = fs::read_to_string(folder.path().join(name)).expect("a script");
         assert!(script.contains("connect-timeout"), "{name}");
     }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_compose_file_of_the_readme_is_one() {
+    let yaml = README.split("```yaml\n").nth(1).expect("a block");
+    let yaml = yaml.split("```").next().unwrap_or_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("compose.yaml");
+    fs::write(&file, yaml).expect("written");
+    let args = ["compose", "--file", file.to_str().expect("UTF-8"), "config"];
+    let output = try_docker(&args, &[("DB_PASSWORD", "s3cret")]);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(output.stderr.is_empty(), "{said}"); // a variable that is not set, and the like
+    for part in ["WAIT_MYSQL_PASSWORD: s3cret", " MYSQL_PASSWORD: s3cret"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
+fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
+    let table = README
+        .split("\nComing from another program:\n")
+        .nth(1)
+        .and_then(|text| text.split("\n## ").next())
+        .expect("a table");
+    let mut calls = 0;
+    for row in table.lines().filter(|row| row.starts_with('|')) {
+        let cells: Vec<_> = row.split('|').collect();
+        for code in cells[2].split('`').skip(1).step_by(2) {
+            let words: Vec<String> = match (code.strip_prefix("CMD "), code.split_once(": ")) {
+                (Some(json), _) => serde_json::from_str(json).expect("JSON"),
+                (None, Some((name, value))) => vec![format!("{name}={value}"), "/wait".into()],
+                (None, None) => shell_words::split(code).expect("quotes"),
+            };
+            // Variables come first.
+            let program = words.iter().position(|word| !word.contains('='));
+            let (variables, words) = words.split_at(program.expect("a program"));
+            assert_eq!(words[0], "/wait", "{code}");
+            let variable = |name: &str| {
+                let values = variables.iter().filter_map(|word| word.split_once('='));
+                let mut values = values.filter(|(other, _)| *other == name);
+                values.next().map(|(_, value)| value.into())
+            };
+            let surroundings = Surroundings {
+                variable: &variable,
+                file: &|path| panic!("no {path:?} was given"),
+                is_terminal: false,
+            };
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{code}: {e}"));
+            let resolved = config::resolve(&cli, &surroundings);
+            let (config, notices) = resolved.unwrap_or_else(|e| panic!("{code}: {e}"));
+            assert_eq!(notices, [], "{code}");
+            assert!(
+                !config.targets.is_empty() || config.command.is_some(),
+                "{code}"
+            );
+            if words.len() == 1 {
+                continue; // a variable alone
+            }
+            // It is what is said there.
+            let there = cells[1];
+            let targets: Vec<_> = config.targets.iter().map(ToString::to_string).collect();
+            for target in ["db:3306", "redis:6379", "http://api", "/shared/ready"] {
+                let is_here = targets.iter().any(|other| other.contains(target));
+                assert_eq!(is_here, there.contains(target), "{target}: {targets:?}");
+            }
+            let command = config
+                .command
+                .map(|command| (command.program, command.args));
+            let node = || ("node".into(), vec!["app.js".into()]);
+            assert_eq!(command, there.contains("node app.js").then(node), "{code}");
+            let timeout = if there.contains("60") { 60 } else { 30 };
+            assert_eq!(config.timing.timeout, Some(Duration::from_secs(timeout)));
+            calls += 1;
+        }
+    }
+    assert!(calls >= 6, "{calls}");
+}
+
+/// What a module forbids is forbidden below it too, and cannot be allowed there.
+#[test]
+fn unsafe_code_is_forbidden_but_in_two_files() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap_or_default();
+    let entries = fs::read_dir(&src).expect("a folder");
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        let module = match name.strip_suffix(".rs") {
+            Some("sys" | "main") => continue,
+            // It is above sys.rs, so it can do no more than to have none.
+            Some("lib") => {
+                assert!(!read(&name).contains("unsafe"), "{name}");
+                continue;
+            }
+            Some(module) => module,
+            None => &name,
+        };
+        let files = [format!("{module}.rs"), format!("{module}/mod.rs")];
+        let text = files.map(|file| read(&file)).concat();
+        let forbids = text.lines().any(|line| line == "#![forbid(unsafe_code)]");
+        assert!(forbids, "{name}");
+    }
+    let manifest = include_str!("../../Cargo.toml");
+    assert!(manifest.contains("\nunsafe_code = \"deny\""));
 }
 
 #[test]

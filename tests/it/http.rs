@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::CertificateParams;
+use rcgen::{BasicConstraints, CertificateParams, IsCa};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificates::{Authority, Certified};
-use crate::support::{Outcome, open_port, reserved_port, silent_port, speechless_port, wait};
+use crate::certificates::{Authority, Certified, self_signed};
+use crate::support::{
+    Outcome, best_of_three_beside, open_port, reserved_port, silent_port, speechless_port, wait,
+};
 
 /// A server that gives every request the same answer, and what it was asked.
 async fn service(answer: impl Into<Vec<u8>>) -> (u16, mpsc::UnboundedReceiver<String>) {
@@ -66,6 +69,54 @@ async fn a_status_from_200_to_399_is_ready() {
     }
     let (port, _told) = service("HTTP/1.0 200 OK\r\n\r\nuntil the end").await;
     check(&format!("http://localhost:{port}")).await.exits(0);
+}
+
+#[tokio::test]
+async fn a_port_that_is_open_is_well_without_a_word() {
+    let (port, _listener) = open_port().await;
+    let outcome = check(&format!("127.0.0.1:{port}")).await;
+    outcome.exits(0);
+    assert_eq!((&*outcome.stderr, &*outcome.stdout), ("", ""));
+}
+
+#[tokio::test]
+async fn nobody_goes_where_a_redirect_leads() {
+    let (elsewhere, listener) = open_port().await;
+    for line in [
+        "301 Moved Permanently",
+        "302 Found",
+        "307 Temporary Redirect",
+    ] {
+        let to = format!("Location: http://127.0.0.1:{elsewhere}/\r\n");
+        let answer = status(line).replace("Connection", &format!("{to}Connection"));
+        let (port, _told) = service(answer).await;
+        check(&format!("http://127.0.0.1:{port}/")).await.exits(0);
+    }
+    // Whoever had come would be in the queue.
+    let came = timeout(Duration::from_millis(100), listener.accept()).await;
+    assert!(came.is_err(), "{came:?}");
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_waited_for() {
+    // As fast as it can, and a byte now and then.
+    for (piece, pause) in [(4096, Duration::ZERO), (1, Duration::from_millis(10))] {
+        let (port, listener) = open_port().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                while stream.write_all(&vec![b'x'; piece]).await.is_ok() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        });
+        let target = format!("http://127.0.0.1:{port}/");
+        best_of_three_beside(Duration::from_secs(1), async || {
+            let outcome = wait().args(["--check", &target]).run_beside().await;
+            outcome.exits(0).took
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -134,11 +185,11 @@ async fn twenty_kinds_of_trouble_are_a_line_and_exit_1() {
         (format!("http://127.0.0.1:{silent}/"), "timed_out"),
         (
             format!("http://127.0.0.1:{speechless}/"),
-            "timed_out: no answer for 1.0 s while waiting for the answer",
+            "timed_out: no answer for … while waiting for the answer",
         ),
         (
             format!("https://127.0.0.1:{speechless}/"),
-            "timed_out: no answer for 1.0 s while starting TLS",
+            "timed_out: no answer for … while starting TLS",
         ),
         (format!("127.0.0.1:{refused}"), "refused"),
         (format!("mysql://127.0.0.1:{refused}"), "refused"),
@@ -167,7 +218,7 @@ async fn twenty_kinds_of_trouble_are_a_line_and_exit_1() {
         ),
     ] {
         let outcome = check(&target).await;
-        outcome.exits(1).says(&[says]);
+        outcome.exits(1).says(&says.split('…').collect::<Vec<_>>());
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
         assert!(outcome.stderr.len() < 4096 && outcome.stdout.is_empty());
     }
@@ -290,4 +341,47 @@ async fn a_certificate_is_verified() {
         .run_beside()
         .await;
     outcome.exits(0).says(&["warning: SSL_CERT_FILE: "]);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_further() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    // With CA:TRUE, with CA:FALSE, and without either.
+    for is_ca in [
+        IsCa::Ca(BasicConstraints::Unconstrained),
+        IsCa::ExplicitNoCa,
+        IsCa::NoCa,
+    ] {
+        let for_name = |name: &str| {
+            let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+            params.is_ca = is_ca;
+            params
+        };
+        let good = self_signed(&for_name("localhost"));
+        let mut expired = for_name("localhost");
+        expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let expired = self_signed(&expired);
+        let elsewhere = self_signed(&for_name("example.org"));
+        let stranger = self_signed(&for_name("localhost"));
+        for (certified, named, says) in [
+            (&good, Some(&good), None),
+            (&good, None, Some("tls_failed: ")),
+            (&good, Some(&stranger), Some("tls_failed: ")),
+            (&expired, Some(&expired), Some("expired")),
+            (&elsewhere, Some(&elsewhere), Some("not valid for name")),
+        ] {
+            let port = secure_service(certified).await;
+            let mut check = wait().args(["--check", &format!("https://localhost:{port}/")]);
+            if let Some(named) = named {
+                std::fs::write(&file, &named.certificate).expect("written");
+                check = check.var("WAIT_TLS_CA_FILE", &file);
+            }
+            let outcome = check.run_beside().await;
+            match says {
+                None => outcome.exits(0),
+                Some(says) => outcome.exits(1).says(&["tls_failed: ", says]),
+            };
+        }
+    }
 }

@@ -35,6 +35,26 @@ fn the_image_is_wait_alone() {
     );
 }
 
+#[test]
+#[ignore = "needs Docker"]
+fn the_image_says_what_it_is_and_has_one_layer() {
+    let image = wait_image();
+    let inspect = |format| docker(&["image", "inspect", "--format", format, image]);
+    let labels: serde_json::Value =
+        serde_json::from_str(&inspect("{{json .Config.Labels}}")).expect("JSON");
+    let description = "Waits until databases, ports, files and web services are really ready, then \
+                       becomes your command";
+    assert_eq!(
+        labels,
+        serde_json::json!({
+            "org.opencontainers.image.title": env!("CARGO_PKG_NAME"),
+            "org.opencontainers.image.description": description,
+            "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
+        })
+    );
+    assert_eq!(inspect("{{len .RootFS.Layers}}"), "1");
+}
+
 /// Takes the binary out of an image, into this folder, and returns where it is.
 fn binary_of(image: &str, folder: &Path) -> PathBuf {
     let container = docker(&["create", image]);
