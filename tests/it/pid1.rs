@@ -71,6 +71,15 @@ impl Pid1 {
         assert_eq!(result, 0);
     }
 
+    /// Until its program runs, the kernel drops what a new PID 1 has no handler for: nobody can help
+    /// that. By the time it has forked it has begun.
+    fn until_it_has_a_child(&self) {
+        let start = Instant::now();
+        while children(self.pid.unsigned_abs()).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "it has no child");
+        }
+    }
+
     /// Its status, as a shell would have it, and how long that took from now.
     fn end(mut self) -> (i32, Duration) {
         use std::os::unix::process::ExitStatusExt as _;
@@ -144,8 +153,9 @@ fn no_signal_is_lost_at_any_moment_of_the_start() {
         // Some are still waiting by then, some are starting the command, some have started it.
         let until = format!("--before={}ms", i % 3 * 20);
         let wait = start(WAIT, &[&until, "sleep", "9"], Stdio::inherit());
-        // From 10 to 60 ms, in an order without a pattern.
-        thread::sleep(Duration::from_micros(10_000 + i * 7919 % 50_000));
+        wait.until_it_has_a_child();
+        // Up to 60 ms, in an order without a pattern.
+        thread::sleep(Duration::from_micros(i * 7919 % 60_000));
         wait.kill(15);
         let (status, took) = wait.end();
         assert_eq!(status, 143, "start {i}");
@@ -548,27 +558,13 @@ fn node_is_the_only_child_of_pid_1() {
     );
 }
 
-#[test]
-#[ignore = "needs Docker, and script for a terminal"]
-fn a_shell_in_a_terminal_has_job_control() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
-    let name = format!("compose-wait-test-terminal-{}", std::process::id());
-    let docker_run = format!(
-        "docker run --rm --name {name} --interactive --tty --network=none --entrypoint=/wait \
-         --volume {}:/wait:ro {debian} bash --norc",
-        static_wait(folder.path()).display()
-    );
-    let _gone = Container(name);
+/// Runs a command in a terminal and types, each time until the screen shows something new; what is
+/// typed is shown too, so none of it may hold the text that is waited for. Returns what the screen
+/// showed and the command's status.
+fn at_a_keyboard(command: &str, types: &[(&str, &str)]) -> (String, Option<i32>) {
     let mut terminal = Command::new("script")
-        .args([
-            "--quiet",
-            "--return",
-            "--flush",
-            "--command",
-            &docker_run,
-            "/dev/null",
-        ])
+        .args(["--quiet", "--return", "--flush", "--command"])
+        .args([command, "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -583,19 +579,7 @@ fn a_shell_in_a_terminal_has_job_control() {
         }
     });
     let mut screen = String::new();
-    // What is typed is on the screen too: none of it holds the text that is waited for.
-    for (keys, shows) in [
-        ("", "bash"), // its prompt
-        ("PS1=; echo be''gin\n", "begin"),
-        ("sh -c 'echo sle\"\"eping; exec sleep 50'\n", "sleeping"),
-        ("\x03", "^C"),
-        ("echo status $?\n", "status 130"),
-        ("sh -c 'echo dow\"\"sing; exec sleep 60'\n", "dowsing"),
-        ("\x1a", "Stopped"), // Ctrl-Z
-        ("jobs\n", "Stopped"),
-        ("kill %1; wait; echo go''ne\n", "gone"),
-        ("exit 9\n", ""),
-    ] {
+    for (keys, shows) in types {
         keyboard.write_all(keys.as_bytes()).expect("typed");
         let mut new = String::new();
         while !new.contains(shows) {
@@ -612,9 +596,61 @@ fn a_shell_in_a_terminal_has_job_control() {
         }
     };
     assert_eq!(end, mpsc::RecvTimeoutError::Disconnected, "{screen}");
-    assert_eq!(terminal.wait().expect("an end").code(), Some(9), "{screen}");
+    (screen, terminal.wait().expect("an end").code())
+}
+
+#[test]
+#[ignore = "needs Docker, and script for a terminal"]
+fn a_shell_in_a_terminal_has_job_control() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
+    let name = format!("compose-wait-test-terminal-{}", std::process::id());
+    let docker_run = format!(
+        "docker run --rm --name {name} --interactive --tty --network=none --entrypoint=/wait \
+         --volume {}:/wait:ro {debian} bash --norc",
+        static_wait(folder.path()).display()
+    );
+    let _gone = Container(name);
+    let types = [
+        ("", "bash"), // its prompt
+        ("PS1=; echo be''gin\n", "begin"),
+        ("sh -c 'echo sle\"\"eping; exec sleep 50'\n", "sleeping"),
+        ("\x03", "^C"),
+        ("echo status $?\n", "status 130"),
+        ("sh -c 'echo dow\"\"sing; exec sleep 60'\n", "dowsing"),
+        ("\x1a", "Stopped"), // Ctrl-Z
+        ("jobs\n", "Stopped"),
+        ("kill %1; wait; echo go''ne\n", "gone"),
+        ("exit 9\n", ""),
+    ];
+    let (screen, code) = at_a_keyboard(&docker_run, &types);
+    assert_eq!(code, Some(9), "{screen}");
     assert!(
         !screen.contains("no job control") && !screen.contains("cannot set terminal"),
         "{screen}"
     );
+}
+
+#[test]
+#[ignore = "needs bash, and script for a terminal"]
+fn outside_pid_1_it_is_a_job_of_the_shells() {
+    let wait = format!("{WAIT} --init=always --log-level=off sh -c");
+    let sleeper = format!("{wait} 'echo sle\"\"eping; exec sleep 50'\n");
+    let reader = format!("{wait} 'read x; echo go\"\"t $x' &\n");
+    let types = [
+        ("", "bash"), // its prompt
+        ("PS1=; echo be''gin\n", "begin"),
+        (&sleeper, "sleeping"),
+        ("\x1a", "Stopped"), // Ctrl-Z
+        ("echo ba''ck\n", "back"),
+        ("fg\n", "exec sleep 50"), // told by the shell
+        ("\x03", "^C"),
+        ("echo status $?\n", "status 130"),
+        (&reader, "[1]"),
+        ("fg\n", "read x"),
+        ("hello\n", "got hello"),
+        ("exit 9\n", ""),
+    ];
+    let (screen, code) = at_a_keyboard("bash --norc", &types);
+    assert_eq!(code, Some(9), "{screen}");
 }
