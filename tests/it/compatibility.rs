@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
@@ -15,8 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -545,7 +545,7 @@ fn port_of(socket: &Socket) -> u16 {
 }
 
 /// Who does as the rows say.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Who {
     Ours,
     Theirs,
@@ -555,10 +555,11 @@ enum Who {
 fn to_pid_1() -> Option<&'static [&'static str]> {
     #[cfg(target_os = "linux")]
     {
+        use std::sync::OnceLock;
         static WORDS: OnceLock<Option<Vec<&str>>> = OnceLock::new();
         let words = WORDS.get_or_init(|| {
             let words = crate::pid1::unshare();
-            let tried = Command::new(words[0])
+            let tried = with_path_alone(words[0])
                 .args(&words[1..])
                 .arg("true")
                 .output();
@@ -577,14 +578,10 @@ fn run(row: &Row, binary: &Path, who: Who) -> Result<(), String> {
         _ => row.ours,
     };
     let world = World::of(row);
-    let mut command = match to_pid_1().filter(|_| row.is_pid_1) {
-        Some(words) => with_path_alone(words[0]),
-        None => with_path_alone(binary),
-    };
-    if let Some(words) = to_pid_1().filter(|_| row.is_pid_1) {
-        command.args(&words[1..]).arg(binary);
-    }
-    command.env("WAIT_COMMAND", "echo started");
+    let to_pid_1 = to_pid_1().filter(|_| row.is_pid_1).unwrap_or_default();
+    let mut words = to_pid_1.iter().map(OsStr::new).chain([binary.as_os_str()]);
+    let mut command = with_path_alone(words.next().expect("the binary at least"));
+    command.args(words).env("WAIT_COMMAND", "echo started");
     for (name, value) in &row.vars {
         command.env(name, world.fill_in(value));
     }
