@@ -30,11 +30,12 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 # On musl a binary is static by nature, on gnu by crt-static; that flag needs the target to be
-# named, or else it would be in force for the build scripts too.
+# named, or else it would be in force for the build scripts too. The sources are touched because the
+# cache is that of every checkout on this machine, and cargo goes by what is newer.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target,sharing=locked \
     target=$(cat /target) \
- && touch /linker && export $(cat /linker) RUSTFLAGS='-C target-feature=+crt-static' \
+ && touch /linker src/lib.rs src/main.rs && export $(cat /linker) RUSTFLAGS='-C target-feature=+crt-static' \
  && cargo build --release --locked --bin wait --target "$target" \
  && cp "target/$target/release/wait" /wait
 

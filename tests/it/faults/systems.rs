@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::containers::{image, static_wait, text, try_docker};
-use crate::support::WAIT;
+use crate::support::{WAIT, with_path_alone};
 use crate::world::{self, Port};
 
 fn signal(child: &Child, name: &str) {
@@ -98,7 +98,7 @@ fn systems_that_have_nothing_left() {
             exits_7(&closed, DEADLINE).exits(1).took_from_to(1.5, 4.0);
         }),
         ("an empty environment", &|| {
-            let outcome = Command::new(WAIT)
+            let outcome = with_path_alone(WAIT)
                 .env_clear()
                 .args(["--for", &open])
                 .status();
@@ -115,7 +115,7 @@ fn systems_that_have_nothing_left() {
         ("stopped for five seconds", &|| {
             let late = Port::new();
             let address = late.address.to_string();
-            let child = Command::new(WAIT)
+            let child = with_path_alone(WAIT)
                 .args(["--for", &address, "--timeout=30", "echo", "started"])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -132,7 +132,7 @@ fn systems_that_have_nothing_left() {
             assert!(since.elapsed() < Duration::from_secs(2));
         }),
         ("stopped past its deadline", &|| {
-            let child = Command::new(WAIT)
+            let child = with_path_alone(WAIT)
                 .args(["--for", &closed, "--timeout=1"])
                 .stderr(Stdio::null())
                 .spawn();
