@@ -180,7 +180,10 @@ impl Configuration {
     /// The names that a name may be short for, in the order in which the C library tries them. What
     /// no name can be is left out.
     fn candidates(&self, name: &str) -> Vec<Name> {
-        let full = |name: String| Name::from_ascii(name.to_ascii_lowercase()).ok();
+        let full = |name: String| {
+            let name = Name::from_ascii(name.to_ascii_lowercase()).ok()?;
+            name.is_fqdn().then_some(name) // its last dot may be one that is escaped
+        };
         if name.ends_with('.') {
             return full(name.to_owned()).into_iter().collect();
         }
@@ -495,6 +498,7 @@ mod tests {
             ("search a\noptions ndots:5", "x.db", "x.db.a. x.db."),
             ("search a", "db.", "db."),
             ("search .", "DB", "db. db."),
+            (r"search a\ b", "db", "db.b. db."),
             ("domain a\nsearch b", "db", "db.b. db."),
             ("search b\ndomain a", "db", "db.a. db."),
         ] {
