@@ -39,13 +39,6 @@ pub struct Probe {
     pub trust: Trust,
 }
 
-impl Default for Overlap {
-    /// For a target that is alone.
-    fn default() -> Self {
-        Self::new(Self::MOST_DESCRIPTORS)
-    }
-}
-
 impl Probe {
     /// Makes one attempt. It has no deadline of its own: drop it when its time is up, and
     /// `progress` says what it was doing.
@@ -157,6 +150,13 @@ impl Overlap {
     }
 }
 
+impl Default for Overlap {
+    /// For a target that is alone.
+    fn default() -> Self {
+        Self::new(Self::MOST_DESCRIPTORS)
+    }
+}
+
 /// What is known of an attempt while it is under way.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Mutex<State>>);
@@ -234,9 +234,7 @@ impl NotReady {
         };
         Self::new(reason, detail)
     }
-}
 
-impl NotReady {
     /// From a connection that broke.
     #[cfg(feature = "tls")]
     fn broken(error: &io::Error, progress: &Progress) -> Self {
