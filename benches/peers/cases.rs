@@ -60,104 +60,72 @@ pub const CASES: &[Case] = &[
             FractionOf("wait-for-it", 0.02),
         ],
     },
-    Case {
-        name: "lag-10s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: lag_side_by_side,
-        must: &[P95AtMost(100.0)],
-    },
-    Case {
-        name: "dropped-2.2s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| dropped(peers, 2_200),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "dropped-4.3s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| dropped(peers, 4_300),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "dropped-6.5s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| dropped(peers, 6_500),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "absent-host-5s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| absent(peers, 5_000),
-        must: &[MedianAtMost(1_100.0)],
-    },
-    Case {
-        name: "no-such-name-2s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::NoSuchName, 2_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "no-such-name-4s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::NoSuchName, 4_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "no-such-name-7s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::NoSuchName, 7_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "server-failure-2s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::ServerFailure, 2_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "server-failure-4s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::ServerFailure, 4_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "server-failure-7s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::ServerFailure, 7_000),
-        must: &[MedianAtMost(100.0)],
-    },
-    Case {
-        name: "silent-name-server-2s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::Silence, 2_000),
-        must: &[MedianAtMost(250.0)],
-    },
-    Case {
-        name: "silent-name-server-4s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::Silence, 4_000),
-        must: &[MedianAtMost(250.0)],
-    },
-    Case {
-        name: "silent-name-server-7s",
-        unit: "ms",
-        rounds: SideBySide,
-        measure: |peers| named(peers, Answer::Silence, 7_000),
-        must: &[MedianAtMost(250.0)],
-    },
+    side_by_side("lag-10s", lag_side_by_side, &[P95AtMost(100.0)]),
+    side_by_side(
+        "dropped-2.2s",
+        |peers| dropped(peers, 2_200),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "dropped-4.3s",
+        |peers| dropped(peers, 4_300),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "dropped-6.5s",
+        |peers| dropped(peers, 6_500),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "absent-host-5s",
+        |peers| absent(peers, 5_000),
+        &[MedianAtMost(1_100.0)],
+    ),
+    side_by_side(
+        "no-such-name-2s",
+        |peers| named(peers, Answer::NoSuchName, 2_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "no-such-name-4s",
+        |peers| named(peers, Answer::NoSuchName, 4_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "no-such-name-7s",
+        |peers| named(peers, Answer::NoSuchName, 7_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "server-failure-2s",
+        |peers| named(peers, Answer::ServerFailure, 2_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "server-failure-4s",
+        |peers| named(peers, Answer::ServerFailure, 4_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "server-failure-7s",
+        |peers| named(peers, Answer::ServerFailure, 7_000),
+        &[MedianAtMost(100.0)],
+    ),
+    side_by_side(
+        "silent-name-server-2s",
+        |peers| named(peers, Answer::Silence, 2_000),
+        &[MedianAtMost(250.0)],
+    ),
+    side_by_side(
+        "silent-name-server-4s",
+        |peers| named(peers, Answer::Silence, 4_000),
+        &[MedianAtMost(250.0)],
+    ),
+    side_by_side(
+        "silent-name-server-7s",
+        |peers| named(peers, Answer::Silence, 7_000),
+        &[MedianAtMost(250.0)],
+    ),
     Case {
         name: "dead-address-of-three",
         unit: "ms more",
@@ -223,6 +191,21 @@ pub const CASES: &[Case] = &[
         must: &[MedianAtMost(6.0)],
     },
 ];
+
+/// How late they are, all at once.
+const fn side_by_side(
+    name: &'static str,
+    measure: fn(&[&Peer]) -> Vec<Option<f64>>,
+    must: &'static [Must],
+) -> Case {
+    Case {
+        name,
+        unit: "ms",
+        rounds: SideBySide,
+        measure,
+        must,
+    }
+}
 
 impl Case {
     /// Prints the row. Whether all that must hold does.
