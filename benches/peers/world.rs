@@ -1,6 +1,7 @@
 //! What happens to the targets: ports that open, packets that are dropped, hosts and names that
 //! appear. All of it in a namespace that only the benchmark is in.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,6 +134,19 @@ pub fn listen_for_ever(port: u16) -> ! {
     }
 }
 
+/// Binds to a port that was somebody's a moment ago: a process that is being started has copies of
+/// all sockets until it has become its program.
+pub fn insist<T>(bind: impl Fn() -> io::Result<T>) -> T {
+    for _ in 0..500 {
+        match bind() {
+            Ok(socket) => return socket,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    bind().expect("a port")
+}
+
 /// What a name server says.
 #[derive(Clone, Debug, Default)]
 pub enum Answer {
@@ -165,7 +179,7 @@ impl NameServer {
 
     /// One that says whatever this makes of a question.
     pub fn answering(reply: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:53").expect("port 53");
+        let socket = insist(|| UdpSocket::bind("127.0.0.1:53"));
         let pause = Some(Duration::from_millis(20));
         socket.set_read_timeout(pause).expect("a timeout");
         let is_over = Arc::new(AtomicBool::new(false));

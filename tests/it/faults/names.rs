@@ -35,7 +35,7 @@ impl Drop for ResolvConf {
 
 /// A name server that takes questions and never looks at them.
 fn silent(address: &str) -> UdpSocket {
-    UdpSocket::bind((address, 53)).expect("port 53")
+    world::insist(|| UdpSocket::bind((address, 53)))
 }
 
 /// Says that its answer is longer than this.
@@ -50,7 +50,7 @@ struct ByTcp(TcpListener);
 
 impl ByTcp {
     fn start(answer: Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:53").expect("port 53");
+        let listener = world::insist(|| TcpListener::bind("127.0.0.1:53"));
         let theirs = listener.try_clone().expect("a descriptor");
         thread::spawn(move || {
             for mut stream in theirs.incoming().map_while(Result::ok) {
