@@ -51,14 +51,6 @@ pub(super) async fn tcp(
 ) -> Result<TcpStream, NotReady> {
     let mut tries = FuturesUnordered::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
-    let most = overlap.most(match endpoint.host {
-        Host::Name(_) => names.descriptors() + 1,
-        Host::Address(_) => 1,
-    });
-    let pace = match most {
-        1 => Duration::MAX,
-        _ => overlap.pace,
-    };
     loop {
         // What is told is what the first is doing.
         let progress = match handles.is_empty() {
@@ -68,8 +60,15 @@ pub(super) async fn tcp(
         let (new, handle) = abortable(look_up_and_connect(names, endpoint, overlap, progress));
         tries.push(new);
         handles.push_back(handle);
-        if let Ok(ended) = timeout(pace, first_to_end(&mut tries)).await {
+        if let Ok(ended) = timeout(overlap.pace, first_to_end(&mut tries)).await {
             return ended;
+        }
+        let most = overlap.most(match endpoint.host {
+            Host::Name(_) => names.descriptors() + 1,
+            Host::Address(_) => 1,
+        });
+        if most == 1 {
+            return first_to_end(&mut tries).await;
         }
         if handles.len() >= most
             && let Some(second) = handles.remove(1)
