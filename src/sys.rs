@@ -190,7 +190,7 @@ pub fn end_on_signals() {
     let left_alone = [&FAULTS[..], &HARMLESS].concat();
     // Real-time signals, which nix does not know, among them. Those that cannot be caught are
     // refused.
-    for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGKILL) {
+    for number in 1..=libc::SIGRTMAX() {
         if left_alone.iter().any(|signal| *signal as c_int == number) {
             continue;
         }
