@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let bare = name.trim_end_matches('.').to_ascii_lowercase();
     for candidate in candidates {
         assert!(candidate.is_fqdn());
-        assert!(candidate.to_string().starts_with(&bare), "{candidate}");
+        let asked = candidate.to_ascii(); // for people, hickory decodes what begins with xn--
+        assert!(asked.starts_with(&bare), "{asked}");
     }
 });

@@ -488,7 +488,7 @@ mod tests {
                 ..Names::default()
             };
             let candidates = names.configuration().candidates(name);
-            let texts: Vec<_> = candidates.iter().map(Name::to_string).collect();
+            let texts: Vec<_> = candidates.iter().map(Name::to_ascii).collect();
             texts.join(" ")
         };
         for (resolv_conf, name, expected) in [
@@ -501,6 +501,7 @@ mod tests {
             (r"search a\ b", "db", "db.b. db."),
             ("domain a\nsearch b", "db", "db.b. db."),
             ("search b\ndomain a", "db", "db.a. db."),
+            ("", "xn--dnrlain.", "xn--dnrlain."),
         ] {
             assert_eq!(candidates(resolv_conf, name), expected, "{resolv_conf}");
         }
