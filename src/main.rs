@@ -1,7 +1,8 @@
 //! The program. Everything is in the library; this is how it gets hold of the process.
 //!
 //! There is no Rust `main`: before that, Rust's runtime ignores SIGPIPE and opens closed standard
-//! streams, and afterwards nobody knows how they were. The command has to find them as they were.
+//! streams, and afterwards it cannot be known how they were. The command has to find them as they
+//! were.
 #![no_main]
 #![allow(unsafe_code)] // the C entry point
 
@@ -9,16 +10,21 @@ use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The C entry point. The exit status is [`compose_wait::exit::Exit`]'s.
+use compose_wait::process::sys::OneThread;
+
+/// The C entry point. The exit status is [`compose_wait::process::exit::Exit`]'s.
 ///
 /// # Safety
-/// `argv` holds `argc` C strings, as the C runtime promises.
+/// `argv` holds `argc` C strings, and the process has one thread, as the C runtime promises.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let args = (0..argc as usize)
-        // SAFETY: that is what was promised.
+        // SAFETY: there are this many, by the contract above.
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
         .map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
-    // A panic must not cross into C. The hook has told of it.
-    catch_unwind(AssertUnwindSafe(|| compose_wait::run(args))).map_or(1, |exit| exit.code())
+    // SAFETY: by the contract above.
+    let thread = unsafe { OneThread::promise() };
+    // A panic must not cross into C. The hook has logged it.
+    let run = AssertUnwindSafe(|| compose_wait::run(args, thread));
+    catch_unwind(run).map_or(1, |exit| exit.code())
 }

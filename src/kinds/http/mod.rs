@@ -1,0 +1,49 @@
+//! HTTP and HTTPS.
+
+#[cfg(feature = "http")]
+mod probe;
+
+use super::compiled_in;
+use crate::probe::{Reason, Retry, reason};
+use crate::targets::{Kind, Parameters, Scheme};
+
+pub(super) static KIND: Kind = Kind {
+    name: "http",
+    title: "HTTP and HTTPS",
+    schemes: &[
+        Scheme {
+            name: "http",
+            default_port: Some(80),
+            is_tls: false,
+        },
+        Scheme {
+            name: "https",
+            default_port: Some(443),
+            is_tls: true,
+        },
+    ],
+    settings: &[],
+    parameters: Parameters::Opaque,
+    options: &[],
+    reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
+    codes: &[],
+    ready_when: "GET is answered with a status from 200 to 399; redirects are not followed, the \
+                 certificate is verified, and `USER:PASSWORD@` is basic authentication",
+    examples: &[
+        "http://web/",
+        "http://app:secret@web:8080/health?deep=1",
+        "https://web/health",
+    ],
+    parse: compiled_in!("http", probe::parse),
+};
+
+const HTTP_STATUS: Reason = Reason {
+    name: "http_status",
+    seen: "the status is not from 200 to 399",
+    hint: "is this the right path? If so, the service's own log says more",
+    retry: Retry::Politely,
+    permanent: false,
+};
+
+const PROTOCOL: Reason =
+    reason::PROTOCOL.with_hint("is this the right port, http:// for plain text and https:// for TLS?");

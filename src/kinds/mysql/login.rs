@@ -1,0 +1,385 @@
+//! From the greeting to the server's OK.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use mysql_common::constants::CapabilityFlags;
+use mysql_common::crypto::rsa::{GetRandom, Pkcs1OaepPadding, PublicKey};
+use mysql_common::packets::{AuthPlugin, HandshakeResponse, SslRequest};
+use mysql_common::proto::MySerialize;
+use num_bigint::BigUint;
+use pkcs1::RsaPublicKey;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
+use spki::SubjectPublicKeyInfoRef;
+
+use super::probe::MySql;
+use super::session::{EOF, ERROR, MORE_DATA, OK, Session};
+use super::{ACCESS_DENIED, TLS_FAILED, codes};
+use crate::net::tls::{Tls, TlsMode};
+use crate::net::{Route, Stream};
+use crate::probe::{Attempt, NotReady, reason};
+
+/// The user of a login that only has to be decided.
+const NOBODY: &str = "wait";
+
+/// More packets than any way to log in takes.
+const MOST_ROUNDS: usize = 10;
+
+/// The longest packet that we announce to take, in bytes.
+const MAX_PACKET: u32 = 1 << 24;
+
+/// `utf8mb4_general_ci`, which every server since MySQL 5.5.3 knows.
+const UTF8MB4: u8 = 45;
+
+/// The length of a nonce, in bytes; a zero may follow that is not part of it.
+const NONCE: usize = 20;
+/// The same for MariaDB's ed25519.
+const ED25519_NONCE: usize = 32;
+
+const SHA256_PASSWORD: &[u8] = b"sha256_password";
+
+/// What a server says of caching_sha2_password, which otherwise asks for no more than an answer.
+const FAST_LOGIN: u8 = 0x03;
+const FULL_LOGIN: u8 = 0x04;
+/// How the two plugins ask for the server's key.
+const CACHING_SHA2_KEY_REQUEST: u8 = 0x02;
+const SHA256_KEY_REQUEST: u8 = 0x01;
+
+/// The user of a login, and what goes with it.
+#[derive(Clone, Copy)]
+pub(super) struct Account<'a> {
+    pub(super) user: Option<&'a str>,
+    pub(super) password: &'a str,
+    pub(super) database: Option<&'a str>,
+}
+
+/// What a server says first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    capabilities: CapabilityFlags,
+    plugin: Vec<u8>,
+    nonce: Vec<u8>,
+    /// The way that it has come.
+    route: Route,
+}
+
+/// The lengths of RSA keys that are used.
+const MIN_KEY_BITS: u64 = 1024;
+const MAX_KEY_BITS: u64 = 8192;
+/// What the padding adds to a message, in bytes.
+const OAEP_OVERHEAD: usize = 42;
+
+/// Reads the greeting. What comes in its place ends the connection from the other side.
+pub(super) async fn greeting(
+    stream: Stream,
+    cx: &Attempt,
+) -> Result<(Session<'_>, Greeting), NotReady> {
+    cx.phase("waiting for the greeting");
+    let route = stream.route;
+    let mut session = Session::new(stream, cx);
+    let packet = session.read().await?;
+    if packet.first() == Some(&ERROR) {
+        return Err(codes::not_ready(&packet));
+    }
+    let greeting = Greeting::parse(&packet, route).ok_or_else(|| cx.another_protocol(&packet))?;
+    let needed = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
+    match greeting.capabilities.contains(needed) {
+        true => Ok((session, greeting)),
+        false => Err(NotReady::new(
+            &reason::PROTOCOL,
+            "a server that is older than MySQL 4.1",
+        )),
+    }
+}
+
+impl Greeting {
+    /// Version 10 of the protocol, which every server since MySQL 3.21 speaks.
+    fn parse(packet: &[u8], route: Route) -> Option<Self> {
+        let rest = packet.strip_prefix(&[10])?;
+        let version = rest.iter().position(|byte| *byte == 0)?;
+        // Connection id, half the nonce, a zero, half the capabilities.
+        let (first, rest) = rest[version + 1..].split_at_checked(4 + 8 + 1 + 2)?;
+        // Collation, status, the other capabilities, the length of the nonce, ten zeros.
+        let (second, rest) = rest.split_at_checked(1 + 2 + 2 + 1 + 10)?;
+        let (rest_of_nonce, plugin) =
+            rest.split_at_checked(usize::from(second[5]).saturating_sub(8).max(13))?;
+        let capabilities = u32::from_le_bytes([first[13], first[14], second[3], second[4]]);
+        let mut nonce = [&first[4..12], rest_of_nonce].concat();
+        nonce.truncate(NONCE);
+        Some(Self {
+            capabilities: CapabilityFlags::from_bits_truncate(capabilities),
+            plugin: plugin.split(|byte| *byte == 0).next()?.to_vec(),
+            nonce,
+            route,
+        })
+    }
+}
+
+/// Logs in as the target says, with TLS as it says.
+pub(super) async fn log_in<'a>(
+    mut session: Session<'a>,
+    greeting: Greeting,
+    target: &MySql,
+    account: Account<'_>,
+) -> Result<Session<'a>, NotReady> {
+    let offers_tls = greeting.capabilities.contains(CapabilityFlags::CLIENT_SSL);
+    let uses_tls = match target.tls {
+        TlsMode::Off => false,
+        TlsMode::Prefer => offers_tls && greeting.route != Route::Local,
+        TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => true,
+    };
+    let mut login = Login::new(account, &greeting);
+    login.is_confidential = uses_tls || greeting.route == Route::Local;
+    if uses_tls && !offers_tls {
+        login.be_denied(&mut session, &greeting).await;
+        let reason = TLS_FAILED.with_hint(
+            "have the server offer TLS (ssl_cert, ssl_key), or allow none: ssl-mode=PREFERRED",
+        );
+        return Err(NotReady::new(&reason, "the server offers no TLS"));
+    }
+    if uses_tls {
+        login.capabilities |= CapabilityFlags::CLIENT_SSL;
+        let request = SslRequest::new(login.capabilities, MAX_PACKET, UTF8MB4);
+        session.write(&bytes(&request)).await?;
+        let tls = Tls {
+            host: target.endpoint.host.clone(),
+            verification: target.tls.verification(),
+        };
+        let (secured, distrust) = session.secure(&tls).await?;
+        session = secured;
+        if let Some(why) = distrust {
+            login.be_denied(&mut session, &greeting).await;
+            return Err(why);
+        }
+    } else if greeting.route == Route::Public
+        && target.tls == TlsMode::Prefer
+        && !login.password.is_empty()
+    {
+        session.cx().warn(
+            "the server offers no TLS: the password goes unencrypted to a host that is not on a \
+             private network",
+        );
+    }
+    session.cx().phase("logging in");
+    login.authenticate(&mut session, &greeting).await?;
+    Ok(session)
+}
+
+/// Who logs in, and how.
+struct Login<'a> {
+    user: &'a str,
+    password: &'a str,
+    database: Option<&'a str>,
+    /// What both sides know. A server goes by what it is told before TLS starts.
+    capabilities: CapabilityFlags,
+    /// Whether nothing between us and the server can be read by others.
+    is_confidential: bool,
+}
+
+impl<'a> Login<'a> {
+    fn new(account: Account<'a>, greeting: &Greeting) -> Self {
+        let mut ours = CapabilityFlags::CLIENT_LONG_PASSWORD
+            | CapabilityFlags::CLIENT_LONG_FLAG
+            | CapabilityFlags::CLIENT_PROTOCOL_41
+            | CapabilityFlags::CLIENT_TRANSACTIONS
+            | CapabilityFlags::CLIENT_SECURE_CONNECTION
+            | CapabilityFlags::CLIENT_MULTI_RESULTS
+            | CapabilityFlags::CLIENT_PLUGIN_AUTH
+            | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+            | CapabilityFlags::CLIENT_CONNECT_ATTRS;
+        let (user, password, database) = match account.user {
+            Some(user) => (user, account.password, account.database),
+            None => (NOBODY, "", None),
+        };
+        if database.is_some() {
+            ours |= CapabilityFlags::CLIENT_CONNECT_WITH_DB;
+        }
+        Self {
+            user,
+            password,
+            database,
+            capabilities: greeting.capabilities & ours,
+            is_confidential: false,
+        }
+    }
+
+    /// Exchanges what the server asks for until it has decided.
+    async fn authenticate(
+        &self,
+        session: &mut Session<'_>,
+        greeting: &Greeting,
+    ) -> Result<(), NotReady> {
+        // What a server has by default and we do not, an account need not have.
+        let (mut plugin, answer) = match self.answer(&greeting.plugin, &greeting.nonce) {
+            Some(answer) => (greeting.plugin.clone(), answer),
+            None => (
+                AuthPlugin::MysqlNativePassword.as_bytes().to_vec(),
+                self.answer(AuthPlugin::MysqlNativePassword.as_bytes(), &greeting.nonce)
+                    .unwrap_or_default(),
+            ),
+        };
+        let mut nonce = greeting.nonce.clone();
+        session.write(&self.response(&plugin, &answer)).await?;
+        for _ in 0..MOST_ROUNDS {
+            let packet = session.read().await?;
+            match packet.split_first() {
+                Some((&OK, _)) => return Ok(()),
+                Some((&ERROR, _)) => return Err(codes::not_ready(&packet)),
+                Some((&EOF, request)) => {
+                    (plugin, nonce) = parse_switch(request);
+                    let Some(answer) = self.answer(&plugin, &nonce) else {
+                        // An empty answer is denied, and not counted against the host.
+                        session.write(b"").await?;
+                        session.read().await?;
+                        return Err(unknown_plugin(&plugin));
+                    };
+                    session.write(&answer).await?;
+                }
+                Some((&MORE_DATA, data)) => {
+                    if let Some(answer) = self.next_answer(&plugin, &nonce, data)? {
+                        session.write(&answer).await?;
+                    }
+                }
+                _ => break,
+            }
+        }
+        Err(session.cx().unexpected())
+    }
+
+    /// Lets a login that must not go on be denied, by going on as a user that does not exist: to
+    /// leave now is what the server counts against the host.
+    async fn be_denied(&self, session: &mut Session<'_>, greeting: &Greeting) {
+        let nobody = Login {
+            user: NOBODY,
+            password: "",
+            database: None,
+            capabilities: self.capabilities - CapabilityFlags::CLIENT_CONNECT_WITH_DB,
+            ..*self
+        };
+        if nobody.authenticate(session, greeting).await.is_ok() {
+            let _ = session.quit().await; // not a connection that we could do more for
+        }
+    }
+
+    /// The client's half of the handshake.
+    fn response(&self, plugin: &[u8], answer: &[u8]) -> Vec<u8> {
+        let has = |flag| self.capabilities.contains(flag);
+        let attributes = || {
+            let attributes = [
+                ("_client_name", env!("CARGO_PKG_NAME")),
+                ("_client_version", env!("CARGO_PKG_VERSION")),
+                ("program_name", "wait"),
+            ];
+            HashMap::from(attributes.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        };
+        bytes(&HandshakeResponse::new(
+            Some(answer),
+            (5, 5, 3), // the first that knows UTF8MB4
+            Some(self.user.as_bytes()),
+            self.database.map(str::as_bytes),
+            has(CapabilityFlags::CLIENT_PLUGIN_AUTH)
+                .then_some(AuthPlugin::Other(Cow::Borrowed(plugin))),
+            self.capabilities,
+            has(CapabilityFlags::CLIENT_CONNECT_ATTRS).then(attributes),
+            MAX_PACKET,
+        ))
+    }
+
+    /// What a plugin says first; `None` if we do not have it.
+    fn answer(&self, plugin: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
+        if plugin == SHA256_PASSWORD {
+            return Some(match (self.password, self.is_confidential) {
+                ("", _) => vec![0],
+                (password, true) => terminated(password),
+                (_, false) => vec![SHA256_KEY_REQUEST],
+            });
+        }
+        let plugin = AuthPlugin::from_bytes(plugin);
+        let nonce = match plugin {
+            AuthPlugin::Ed25519 => nonce.get(..ED25519_NONCE)?,
+            AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password => {
+                nonce.get(..NONCE)?
+            }
+            _ => return None,
+        };
+        let answer = plugin.gen_data(Some(self.password), nonce);
+        Some(answer.map(|answer| answer.to_vec()).unwrap_or_default())
+    }
+
+    /// What a plugin says to what the server said; `None` is to wait for what comes next.
+    fn next_answer(
+        &self,
+        plugin: &[u8],
+        nonce: &[u8],
+        data: &[u8],
+    ) -> Result<Option<Vec<u8>>, NotReady> {
+        let is_caching = plugin == AuthPlugin::CachingSha2Password.as_bytes();
+        match data {
+            [FAST_LOGIN] if is_caching => Ok(None),
+            [FULL_LOGIN] if is_caching && self.is_confidential => {
+                Ok(Some(terminated(self.password)))
+            }
+            [FULL_LOGIN] if is_caching => Ok(Some(vec![CACHING_SHA2_KEY_REQUEST])),
+            // In clear it is not sent to anybody for a key.
+            key if (is_caching || plugin == SHA256_PASSWORD) && !self.is_confidential => {
+                encrypt(self.password, nonce, key).map(Some).ok_or_else(|| {
+                    NotReady::new(&reason::PROTOCOL, "a public key that cannot be used")
+                })
+            }
+            _ => Err(unknown_plugin(plugin)),
+        }
+    }
+}
+
+fn bytes(packet: &impl MySerialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.serialize(&mut bytes);
+    bytes
+}
+
+fn terminated(password: &str) -> Vec<u8> {
+    [password.as_bytes(), &[0]].concat()
+}
+
+/// The other plugin, and its nonce, that a server asks to go on with. Without any it is the one of
+/// MySQL 4.0.
+fn parse_switch(request: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    if request.is_empty() {
+        return (AuthPlugin::MysqlOldPassword.as_bytes().to_vec(), Vec::new());
+    }
+    let mut parts = request.splitn(2, |byte| *byte == 0);
+    let mut next = || parts.next().unwrap_or_default().to_vec();
+    (next(), next())
+}
+
+fn unknown_plugin(plugin: &[u8]) -> NotReady {
+    // No server has a longer name for one than 64 characters.
+    let plugin = String::from_utf8_lossy(plugin);
+    let reason = ACCESS_DENIED.with_hint(
+        "use an account with caching_sha2_password, mysql_native_password or ed25519, or no user \
+         at all: then a decided login is enough",
+    );
+    let detail = format!("the server asks for {plugin:.64}, an authentication plugin that wait lacks");
+    NotReady::new(&reason, detail)
+}
+
+/// A password, masked by the nonce, for the owner of an RSA key alone.
+fn encrypt(password: &str, nonce: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(key).ok()?;
+    let key = SubjectPublicKeyInfoRef::try_from(key.as_ref()).ok()?;
+    let key = RsaPublicKey::try_from(key.subject_public_key.as_bytes()?).ok()?;
+    let modulus = BigUint::from_bytes_be(key.modulus.as_bytes());
+    let exponent = BigUint::from_bytes_be(key.public_exponent.as_bytes());
+    let mut masked = terminated(password);
+    for (byte, mask) in masked.iter_mut().zip(nonce.get(..NONCE)?.iter().cycle()) {
+        *byte ^= mask;
+    }
+    // With a key that is too short the padding panics, and one too long, as no server makes it,
+    // would keep us busy for seconds.
+    let is_usable = (MIN_KEY_BITS..=MAX_KEY_BITS).contains(&modulus.bits())
+        && exponent.bits() <= 64
+        && masked.len() + OAEP_OVERHEAD <= modulus.bits() as usize / 8;
+    let padding = Pkcs1OaepPadding::new(GetRandom);
+    is_usable.then(|| PublicKey::new(modulus, exponent).encrypt_block(masked, padding))
+}

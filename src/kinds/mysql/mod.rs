@@ -1,0 +1,94 @@
+//! MySQL and MariaDB.
+
+#[cfg(feature = "mysql")]
+mod codes;
+#[cfg(feature = "mysql")]
+mod login;
+#[cfg(feature = "mysql")]
+mod probe;
+#[cfg(feature = "mysql")]
+mod session;
+
+use super::compiled_in;
+use crate::probe::{Reason, Retry, reason};
+use crate::targets::{Kind, Parameters, Scheme, Setting};
+
+pub(super) static KIND: Kind = Kind {
+    name: "mysql",
+    title: "MySQL and MariaDB",
+    schemes: &[
+        Scheme {
+            name: "mysql",
+            default_port: Some(3306),
+            is_tls: false,
+        },
+        Scheme {
+            name: "mariadb",
+            default_port: Some(3306),
+            is_tls: false,
+        },
+    ],
+    settings: &[
+        Setting::User,
+        Setting::Password,
+        Setting::Database,
+        Setting::Query,
+    ],
+    parameters: Parameters::Known(&["ssl-mode", "socket"]),
+    options: &["query", "tls", "password-file", "password-env"],
+    reasons: &[
+        &ACCESS_DENIED,
+        &UNKNOWN_DATABASE,
+        &TOO_MANY_CONNECTIONS,
+        &HOST_BLOCKED,
+        &reason::SHUTTING_DOWN,
+        &TLS_REQUIRED,
+        &TLS_FAILED,
+        &QUERY_FAILED,
+        &QUERY_EMPTY,
+        &reason::SERVER_ERROR,
+        &PROTOCOL,
+    ],
+    #[cfg(feature = "mysql")]
+    codes: codes::CODES,
+    #[cfg(not(feature = "mysql"))]
+    codes: &[],
+    ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
+                 are answered, and the query, if there is one, returns a row. Without a user: the \
+                 server decides a login, even if it denies it",
+    examples: &[
+        "mysql://db",
+        "mysql://app:secret@db/shop",
+        "mariadb://app:secret@db:3307/shop?ssl-mode=REQUIRED",
+        "mysql://app:secret@localhost/shop?socket=/run/mysqld/mysqld.sock",
+        "mysql://app:secret@db/shop#query=SELECT 1 FROM migrations",
+    ],
+    parse: compiled_in!("mysql", probe::parse),
+};
+
+const ACCESS_DENIED: Reason = reason::ACCESS_DENIED.with_hint(
+    "check the user and password, here and on the server (WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD or _FILE)",
+);
+const UNKNOWN_DATABASE: Reason = reason::UNKNOWN_DATABASE.with_hint(
+    "create the database and GRANT it to the user, or check its name (WAIT_MYSQL_DATABASE)",
+);
+const TOO_MANY_CONNECTIONS: Reason = reason::TOO_MANY_CONNECTIONS
+    .with_hint("raise max_connections, or find out which clients hold the connections");
+const HOST_BLOCKED: Reason = Reason {
+    name: "host_blocked",
+    seen: "the server has counted too many broken connections from here",
+    hint: "on the server: TRUNCATE performance_schema.host_cache, or mariadb-admin flush-hosts",
+    retry: Retry::BackOff,
+    permanent: false,
+};
+const TLS_REQUIRED: Reason = reason::TLS_REQUIRED
+    .with_seen("the server requires TLS (require_secure_transport), and the target forbids it")
+    .with_hint("allow TLS with ?ssl-mode=PREFERRED or REQUIRED");
+const TLS_FAILED: Reason =
+    reason::TLS_FAILED.with_hint("check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE");
+const QUERY_FAILED: Reason =
+    reason::QUERY_FAILED.with_hint("have the migrations run, and is the query right (WAIT_MYSQL_QUERY)?");
+const QUERY_EMPTY: Reason =
+    reason::QUERY_EMPTY.with_hint("have the migrations run, and is the query right (WAIT_MYSQL_QUERY)?");
+const PROTOCOL: Reason =
+    reason::PROTOCOL.with_hint("is this the right port? The usual one is 3306, and 33060 is another protocol");

@@ -1,0 +1,576 @@
+//! By ourselves, as the C library does it: the hosts file, then the name servers of resolv.conf with
+//! its search domains. Unlike there, nothing is cached, not even the files, and all name servers are
+//! asked side by side.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{NetError, NoRecords};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Resolver, TokioResolver};
+use tokio::time::{sleep, timeout};
+
+use crate::probe::{NotReady, Overlap, reason};
+
+/// How long the addresses of one family wait for those of the other (RFC 8305).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// How long a name server may be silent before the next one is believed that there is no such name.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most name servers that are asked, as in the C library (`MAXNS`).
+const MOST_SERVERS: usize = 3;
+
+/// What one name server that is silent needs, at most: for either family a socket, and two more as
+/// the question is repeated.
+const DESCRIPTORS_PER_SERVER: usize = 6;
+
+/// Where names are looked up.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The resolver configuration; where it cannot be read, the name server is 127.0.0.1.
+    pub resolv_conf: PathBuf,
+    /// The hosts file.
+    pub hosts: PathBuf,
+    /// The port of the name servers.
+    pub port: u16,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            resolv_conf: "/etc/resolv.conf".into(),
+            hosts: "/etc/hosts".into(),
+            port: 53,
+        }
+    }
+}
+
+impl Names {
+    /// How many descriptors the look-up of a name needs, at most.
+    pub(crate) fn descriptors(&self) -> usize {
+        DESCRIPTORS_PER_SERVER * self.configuration().servers.len()
+    }
+
+    /// The addresses of a name, at least one.
+    pub(super) async fn addresses(&self, name: &str, _: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
+        let known = in_hosts_file(&fs::read(&self.hosts).unwrap_or_default(), name);
+        match known.is_empty() {
+            true => self.ask_name_servers(name).await,
+            false => Ok(known),
+        }
+    }
+
+    /// Tries the name in every search domain, until there is one where it has an address.
+    async fn ask_name_servers(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
+        let configuration = self.configuration();
+        let resolvers: Result<Vec<_>, _> = configuration
+            .servers
+            .iter()
+            .map(|server| self.resolver(*server, &configuration.options))
+            .collect();
+        let resolvers = resolvers.map_err(|error| unresolved(&error))?;
+        // That a server fails for one of them says more than that there is no such name elsewhere.
+        let (mut failure, mut denial) = (None, None);
+        for name in configuration.candidates(name) {
+            match ask_for_both_families(&resolvers, &name).await {
+                Ok(addresses) => return Ok(addresses),
+                Err(error) if is_denial(&error) => denial = Some(error),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(match failure.or(denial) {
+            Some(error) => unresolved(&error),
+            None => NotReady::new(&reason::UNRESOLVED, "not a name that a server could know"),
+        })
+    }
+
+    fn configuration(&self) -> Configuration {
+        Configuration::parse(&fs::read(&self.resolv_conf).unwrap_or_default())
+    }
+
+    /// A resolver that asks one server alone.
+    fn resolver(&self, server: IpAddr, options: &ResolverOpts) -> Result<TokioResolver, NetError> {
+        let mut server = NameServerConfig::udp_and_tcp(server);
+        for connection in &mut server.connections {
+            connection.port = self.port;
+        }
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(options.clone())
+            .build()
+    }
+}
+
+/// The addresses that a hosts file has for a name.
+fn in_hosts_file(text: &[u8], name: &str) -> Vec<IpAddr> {
+    let text = String::from_utf8_lossy(text);
+    let address_of_name = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        let is_it = |word: &str| word.eq_ignore_ascii_case(name);
+        words.any(is_it).then_some(address)
+    };
+    text.lines().filter_map(address_of_name).collect()
+}
+
+/// What the files say of a name, for a fuzzer: its addresses in the hosts file, and the names to ask
+/// the servers of resolv.conf for, of which there are so many.
+#[cfg(fuzzing)]
+pub fn what_files_say(
+    hosts: &[u8],
+    resolv_conf: &[u8],
+    name: &str,
+) -> (Vec<IpAddr>, Vec<Name>, usize) {
+    let configuration = Configuration::parse(resolv_conf);
+    let candidates = configuration.candidates(name);
+    (
+        in_hosts_file(hosts, name),
+        candidates,
+        configuration.servers.len(),
+    )
+}
+
+/// What resolv.conf says.
+struct Configuration {
+    /// At least one.
+    servers: Vec<IpAddr>,
+    search: Vec<String>,
+    /// With so many dots, a name is tried as it is before the search domains, and not after them.
+    ndots: usize,
+    options: ResolverOpts,
+}
+
+impl Configuration {
+    /// What cannot be understood is passed over.
+    fn parse(text: &[u8]) -> Self {
+        let (parsed, _mistakes) = resolv_conf::Config::parse_with_errors(text);
+        let mut search: Vec<_> = parsed.get_last_search_or_domain().cloned().collect();
+        if search.is_empty() {
+            search.extend(parsed.get_system_domain());
+        }
+        let servers = parsed.nameservers.iter().map(IpAddr::from);
+        let mut servers: Vec<_> = servers.take(MOST_SERVERS).collect();
+        if servers.is_empty() {
+            servers.push(Ipv4Addr::LOCALHOST.into());
+        }
+        let mut options = ResolverOpts::default();
+        options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
+        options.attempts = parsed.attempts as usize;
+        options.edns0 = parsed.edns0;
+        options.use_hosts_file = ResolveHosts::Never; // it was asked first, for both families
+        options.cache_size = 0;
+        Self {
+            servers,
+            search,
+            ndots: parsed.ndots as usize,
+            options,
+        }
+    }
+
+    /// The names that a name may be short for, in the order in which the C library tries them. What
+    /// no name can be is left out.
+    fn candidates(&self, name: &str) -> Vec<Name> {
+        let full = |name: String| {
+            let name = Name::from_ascii(name.to_ascii_lowercase()).ok()?;
+            name.is_fqdn().then_some(name) // its last dot may be one that is escaped
+        };
+        if name.ends_with('.') {
+            return full(name.to_owned()).into_iter().collect();
+        }
+        let as_it_is = full(format!("{name}."));
+        let searched = self.search.iter().filter_map(|domain| {
+            let domain = domain.trim_end_matches('.');
+            match domain.is_empty() {
+                true => full(format!("{name}.")),
+                false => full(format!("{name}.{domain}.")),
+            }
+        });
+        match name.matches('.').count() >= self.ndots {
+            true => as_it_is.into_iter().chain(searched).collect(),
+            false => searched.chain(as_it_is).collect(),
+        }
+    }
+}
+
+/// Asks for either family by itself: there are name servers that never answer for one of them.
+async fn ask_for_both_families(
+    resolvers: &[TokioResolver],
+    name: &Name,
+) -> Result<Vec<IpAddr>, NetError> {
+    let v4 = pin!(ask_all(resolvers, name, RecordType::A));
+    let v6 = pin!(ask_all(resolvers, name, RecordType::AAAA));
+    let (first, other) = match select(v4, v6).await {
+        Either::Left((first, other)) => (first, Either::Left(other)),
+        Either::Right((first, other)) => (first, Either::Right(other)),
+    };
+    match first {
+        Ok(mut found) => {
+            if let Ok(Ok(more)) = timeout(RESOLUTION_DELAY, other).await {
+                found.extend(more);
+            }
+            Ok(found)
+        }
+        Err(first) => other.await.map_err(|other| match is_denial(&first) {
+            true => other,
+            false => first,
+        }),
+    }
+}
+
+/// Asks all servers side by side: a dead one is not waited for when another answers. An address is
+/// taken from whoever knows one first. That there is none is believed as the C library believes it,
+/// which asks one after the other: only if no server that is listed before is still to be heard, or
+/// those have been silent for long.
+async fn ask_all(
+    resolvers: &[TokioResolver],
+    name: &Name,
+    family: RecordType,
+) -> Result<Vec<IpAddr>, NetError> {
+    let ask = |(at, resolver)| async move { Some((at, ask(resolver, name, family).await)) };
+    let patience_ends = async {
+        sleep(PATIENCE).await;
+        None
+    };
+    let mut events = FuturesUnordered::new();
+    events.extend(
+        resolvers
+            .iter()
+            .enumerate()
+            .map(|one| Either::Left(ask(one))),
+    );
+    if resolvers.len() > 1 {
+        events.push(Either::Right(patience_ends));
+    }
+    let mut silent: Vec<usize> = (0..resolvers.len()).collect();
+    let mut is_patient = true;
+    let mut denial: Option<(usize, NetError)> = None;
+    let mut failure = None;
+    while let Some(event) = events.next().await {
+        match event {
+            None => is_patient = false,
+            Some((_, Ok(addresses))) => return Ok(addresses),
+            Some((at, Err(error))) => {
+                silent.retain(|other| *other != at);
+                match is_denial(&error) {
+                    true if denial.as_ref().is_none_or(|(other, _)| at < *other) => {
+                        denial = Some((at, error));
+                    }
+                    true => {}
+                    false => failure = failure.or(Some(error)),
+                }
+            }
+        }
+        match denial.take() {
+            Some((at, error)) if !is_patient || silent.iter().all(|other| at < *other) => {
+                return Err(error);
+            }
+            undecided => denial = undecided,
+        }
+        if silent.is_empty() {
+            break;
+        }
+    }
+    Err(failure.unwrap_or(NetError::NoConnections))
+}
+
+async fn ask(
+    resolver: &TokioResolver,
+    name: &Name,
+    family: RecordType,
+) -> Result<Vec<IpAddr>, NetError> {
+    let found = resolver.lookup(name.clone(), family).await?;
+    let records = found.answers().iter();
+    let addresses: Vec<_> = records.filter_map(|record| record.data.ip_addr()).collect();
+    match addresses.is_empty() {
+        // Such as an alias that leads nowhere.
+        true => {
+            Err(NoRecords::new(Query::query(name.clone(), family), ResponseCode::NoError).into())
+        }
+        false => Ok(addresses),
+    }
+}
+
+/// Whether a name server says that there is no such name, or no address for it.
+fn is_denial(error: &NetError) -> bool {
+    error.is_no_records_found()
+}
+
+fn unresolved(error: &NetError) -> NotReady {
+    match error {
+        NetError::Timeout => NotReady::new(&reason::TIMED_OUT, "no name server answers"),
+        NetError::NoConnections => {
+            NotReady::new(&reason::UNRESOLVED, "no name server can be reached")
+        }
+        error if error.is_nx_domain() => NotReady::new(&reason::UNRESOLVED, "no such name"),
+        error if is_denial(error) => NotReady::new(&reason::UNRESOLVED, "the name has no address"),
+        error => NotReady::new(&reason::UNRESOLVED, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::net::SocketAddr;
+    use tokio::net::UdpSocket;
+    use tokio::time::Instant;
+
+    const THERE: [u8; 4] = [10, 1, 2, 3];
+
+    /// What a name server says.
+    #[derive(Clone, Copy)]
+    enum Answer {
+        V4([u8; 4]),
+        V6,
+        NoAddress,
+        Failure,
+        NoSuchName,
+        Refusal,
+        Silence,
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    async fn look_up(names: &Names, host: &str) -> Result<Vec<IpAddr>, NotReady> {
+        let host = host.parse().expect("a host");
+        names.look_up(&host, &Overlap::default()).await
+    }
+
+    /// Looks a name up where resolv.conf says so, and the hosts file nothing.
+    async fn ask(port: u16, resolv_conf: &str, host: &str) -> Result<Vec<IpAddr>, NotReady> {
+        let resolv_conf = file(resolv_conf);
+        let names = Names {
+            resolv_conf: resolv_conf.path().into(),
+            hosts: "/nonexistent".into(),
+            port,
+        };
+        look_up(&names, host).await
+    }
+
+    /// A name server that is asked for a name, in lower case, and whether its IPv6 address is meant.
+    async fn serve(
+        address: impl Into<SocketAddr>,
+        delay: Duration,
+        answer: impl Fn(&str, bool) -> Answer + Send + 'static,
+    ) -> u16 {
+        let socket = UdpSocket::bind(address.into()).await.expect("a port");
+        let port = socket.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((_, from)) = socket.recv_from(&mut packet).await {
+                let mut name = String::new();
+                let mut at = 12;
+                while packet[at] > 0 {
+                    let label = &packet[at + 1..=at + usize::from(packet[at])];
+                    name += &String::from_utf8_lossy(label).to_lowercase();
+                    name.push('.');
+                    at += 1 + label.len();
+                }
+                let question = &packet[12..at + 5];
+                let (code, data) = match answer(&name, packet[at + 2] == 28) {
+                    Answer::V4(address) => (0, Some(address.to_vec())),
+                    Answer::V6 => (0, Some(std::net::Ipv6Addr::LOCALHOST.octets().to_vec())),
+                    Answer::NoAddress => (0, None),
+                    Answer::Failure => (2, None),
+                    Answer::NoSuchName => (3, None),
+                    Answer::Refusal => (5, None),
+                    Answer::Silence => continue,
+                };
+                let answers = u8::from(data.is_some());
+                let mut reply = packet[..2].to_vec();
+                reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
+                reply.extend(question);
+                if let Some(data) = data {
+                    reply.extend([0xc0, 12, 0, packet[at + 2], 0, 1, 0, 0, 0, 60]);
+                    reply.extend([0, data.len() as u8]);
+                    reply.extend(data);
+                }
+                tokio::time::sleep(delay).await;
+                socket.send_to(&reply, from).await.expect("sent");
+            }
+        });
+        port
+    }
+
+    /// One that knows a single name and its IPv4 address.
+    async fn serve_one(known: &'static str) -> u16 {
+        let answer = move |name: &str, is_v6: bool| match (name == known, is_v6) {
+            (true, false) => Answer::V4(THERE),
+            (true, true) => Answer::NoAddress,
+            (false, _) => Answer::NoSuchName,
+        };
+        serve(([127, 0, 0, 1], 0), Duration::ZERO, answer).await
+    }
+
+    /// Two of them, the first on 127.0.0.1 and slow, and resolv.conf for both.
+    async fn serve_two(first: Answer, second: Answer) -> (u16, &'static str) {
+        let v4_only = |answer| {
+            move |_: &str, is_v6: bool| match (answer, is_v6) {
+                (Answer::V4(_), true) => Answer::NoAddress,
+                _ => answer,
+            }
+        };
+        let slow = Duration::from_millis(50);
+        let port = serve(([127, 0, 0, 1], 0), slow, v4_only(first)).await;
+        serve(([127, 0, 0, 2], port), Duration::ZERO, v4_only(second)).await;
+        (port, "nameserver 127.0.0.1\nnameserver 127.0.0.2\n")
+    }
+
+    #[tokio::test]
+    async fn the_hosts_file_is_read_anew_for_every_look_up() {
+        let hosts = file("10.0.0.9 db\n");
+        let names = Names {
+            hosts: hosts.path().into(),
+            ..Names::default()
+        };
+        let found = look_up(&names, "db").await.expect("one address");
+        assert_eq!(found, [IpAddr::from([10, 0, 0, 9])]);
+        let text = b"10.0.0.1 x DB\n::1 db # both\n#10.0.0.2 db\n\xff db\n10.0.0.3 db.x\n";
+        fs::write(hosts.path(), text).expect("written");
+        let found = look_up(&names, "db").await.expect("both families");
+        assert_eq!(
+            found,
+            ["::1", "10.0.0.1"].map(|a| a.parse::<IpAddr>().expect("an address"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_may_have_underscores() {
+        let hosts = file("10.1.2.3 my_db\n");
+        let names = Names {
+            hosts: hosts.path().into(),
+            ..Names::default()
+        };
+        let in_file = look_up(&names, "my_db").await;
+        let port = serve_one("my_other_db.").await;
+        let asked_for = ask(port, "nameserver 127.0.0.1\n", "my_other_db").await;
+        for found in [in_file, asked_for] {
+            assert_eq!(found.expect("an address"), [IpAddr::from(THERE)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn search_domains_are_tried() {
+        let port = serve_one("db.lan.").await;
+        let resolv_conf = "nameserver 127.0.0.1\nsearch example.test a..b lan\noptions timeout:0\n";
+        let found = ask(port, resolv_conf, "db").await.expect("an address");
+        assert_eq!(found, [IpAddr::from(THERE)]);
+        let missing = ask(port, resolv_conf, "other").await;
+        assert_eq!(
+            missing.expect_err("no such name"),
+            NotReady::new(&reason::UNRESOLVED, "no such name")
+        );
+    }
+
+    #[test]
+    fn names_are_tried_in_the_order_of_the_c_library() {
+        let candidates = |text: &str, name: &str| {
+            let resolv_conf = file(text);
+            let names = Names {
+                resolv_conf: resolv_conf.path().into(),
+                ..Names::default()
+            };
+            let candidates = names.configuration().candidates(name);
+            let texts: Vec<_> = candidates.iter().map(Name::to_ascii).collect();
+            texts.join(" ")
+        };
+        for (resolv_conf, name, expected) in [
+            ("search a b", "db", "db.a. db.b. db."),
+            ("search a b", "x.db", "x.db. x.db.a. x.db.b."),
+            ("search a b\noptions ndots:0", "db", "db. db.a. db.b."),
+            ("search a\noptions ndots:5", "x.db", "x.db.a. x.db."),
+            ("search a", "db.", "db."),
+            ("search .", "DB", "db. db."),
+            (r"search a\ b", "db", "db.b. db."),
+            ("domain a\nsearch b", "db", "db.b. db."),
+            ("search b\ndomain a", "db", "db.a. db."),
+            ("", "xn--dnrlain.", "xn--dnrlain."),
+        ] {
+            assert_eq!(candidates(resolv_conf, name), expected, "{resolv_conf}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_of_different_names_are_not_mixed() {
+        let answer = |name: &str, is_v6: bool| match (name, is_v6) {
+            ("db.lan.", false) => Answer::V4(THERE),
+            ("db.lan.", true) => Answer::NoAddress,
+            (_, true) => Answer::V6,
+            (_, false) => Answer::NoSuchName,
+        };
+        let port = serve(([127, 0, 0, 1], 0), Duration::ZERO, answer).await;
+        let resolv_conf = "nameserver 127.0.0.1\nsearch lan wild\n";
+        let found = ask(port, resolv_conf, "db").await.expect("an address");
+        assert_eq!(found, [IpAddr::from(THERE)]);
+    }
+
+    #[tokio::test]
+    async fn an_address_counts_more_than_what_others_say_sooner() {
+        for second in [
+            Answer::NoSuchName,
+            Answer::NoAddress,
+            Answer::Failure,
+            Answer::Refusal,
+            Answer::Silence,
+        ] {
+            let (port, resolv_conf) = serve_two(Answer::V4(THERE), second).await;
+            let found = ask(port, resolv_conf, "db").await.expect("an address");
+            assert_eq!(found, [IpAddr::from(THERE)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_or_is_silent_leaves_it_to_the_next() {
+        for first in [Answer::Failure, Answer::Refusal, Answer::Silence] {
+            let (port, resolv_conf) = serve_two(first, Answer::NoSuchName).await;
+            let start = Instant::now();
+            let missing = ask(port, resolv_conf, "db")
+                .await
+                .expect_err("no such name");
+            assert_eq!(missing.detail, "no such name");
+            assert!(start.elapsed() < Duration::from_secs(4));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_rather_than_that_there_is_no_such_name_elsewhere() {
+        let answer = |name: &str, _| match name {
+            "db.lan." => Answer::Failure,
+            _ => Answer::NoSuchName,
+        };
+        let port = serve(([127, 0, 0, 1], 0), Duration::ZERO, answer).await;
+        let resolv_conf = "nameserver 127.0.0.1\nsearch lan\n";
+        let failed = ask(port, resolv_conf, "db").await.expect_err("a failure");
+        assert!(failed.detail.contains("Server Failure"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn neither_a_family_nor_a_server_that_is_silent_is_waited_for() {
+        let answer = |_: &str, is_v6: bool| match is_v6 {
+            false => Answer::V4(THERE),
+            true => Answer::Silence,
+        };
+        let port = serve(([127, 0, 0, 1], 0), Duration::ZERO, answer).await;
+        // Bound and never read.
+        let _silent = UdpSocket::bind(("127.0.0.2", port)).await.expect("a port");
+        let resolv_conf = "nameserver 127.0.0.2\nnameserver 127.0.0.1\n";
+        let start = Instant::now();
+        let found = ask(port, resolv_conf, "db.lan").await.expect("an address");
+        assert_eq!(found, [IpAddr::from(THERE)]);
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,344 @@
+//! TLS, with as much verification as the target asks for.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::ParsedCertificate;
+use rustls::time_provider::TimeProvider;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::TlsConnector;
+
+use super::Stream;
+use crate::probe::{Attempt, NotReady, reason};
+use crate::targets::Host;
+
+/// How TLS is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The host that the certificate is for.
+    pub host: Host,
+    /// What of it is verified.
+    pub verification: Verification,
+}
+
+/// What of a server's certificate is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing.
+    Nothing,
+    /// That a trusted authority has signed it.
+    Authority,
+    /// That a trusted authority has signed it for this host.
+    AuthorityAndName,
+}
+
+/// Whether TLS is used, and how strictly: the values of the option `tls`, from the least strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Off,
+    /// Where the server offers it, the certificate not verified.
+    Prefer,
+    /// Always, the certificate not verified.
+    Require,
+    /// Always, with a certificate that a trusted authority has signed.
+    VerifyCa,
+    /// Like `VerifyCa`, and for this host.
+    VerifyFull,
+}
+
+impl TlsMode {
+    /// All of them, with their names.
+    pub const ALL: [(&str, Self); 5] = [
+        ("off", Self::Off),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    /// The mode of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find_map(|(known, mode)| (known == name).then_some(mode))
+    }
+
+    /// Whether a connection without TLS is refused.
+    pub fn is_required(self) -> bool {
+        !matches!(self, Self::Off | Self::Prefer)
+    }
+
+    /// What of the certificate is verified.
+    pub fn verification(self) -> Verification {
+        match self {
+            Self::Off | Self::Prefer | Self::Require => Verification::Nothing,
+            Self::VerifyCa => Verification::Authority,
+            Self::VerifyFull => Verification::AuthorityAndName,
+        }
+    }
+}
+
+/// A connection with TLS, and whether it may be trusted.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The connection.
+    pub stream: Stream,
+    /// Why nothing confidential may be sent over it.
+    pub distrust: Option<NotReady>,
+}
+
+/// The authorities that certificates are verified against.
+#[derive(Debug, Default)]
+pub struct Roots {
+    /// Certificates besides the built-in ones.
+    authorities: Arc<[CertificateDer<'static>]>,
+    /// All of them, once they have been needed.
+    all: OnceLock<Arc<RootCertStore>>,
+}
+
+impl Roots {
+    /// These authorities, besides the built-in ones, which are Mozilla's.
+    pub fn new(authorities: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            authorities: authorities.into(),
+            all: OnceLock::new(),
+        }
+    }
+
+    fn all(&self) -> Arc<RootCertStore> {
+        let all = self.all.get_or_init(|| {
+            let mut roots =
+                RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            // A certificate that cannot be parsed cannot have signed anything.
+            roots.add_parsable_certificates(self.authorities.iter().cloned());
+            Arc::new(roots)
+        });
+        Arc::clone(all)
+    }
+
+    /// Makes TLS of a connection, or fails.
+    pub(crate) async fn secure(
+        &self,
+        stream: Stream,
+        how: &Tls,
+        cx: &Attempt,
+    ) -> Result<Stream, NotReady> {
+        let (stream, _) = self.shake_hands(stream, how, cx, Distrust::Fails).await?;
+        Ok(stream)
+    }
+
+    /// Makes TLS of a connection even where the certificate is not trusted, and says so.
+    pub(crate) async fn judge(
+        &self,
+        stream: Stream,
+        how: &Tls,
+        cx: &Attempt,
+    ) -> Result<Verdict, NotReady> {
+        let (stream, verifier) = self.shake_hands(stream, how, cx, Distrust::IsNoted).await?;
+        let distrust = verifier.distrust.get();
+        Ok(Verdict {
+            stream,
+            distrust: distrust.map(|error| NotReady::new(&reason::TLS_FAILED, error.to_string())),
+        })
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: Stream,
+        how: &Tls,
+        cx: &Attempt,
+        distrust: Distrust,
+    ) -> Result<(Stream, Arc<Verifier>), NotReady> {
+        let failed = |detail: String| NotReady::new(&reason::TLS_FAILED, detail);
+        let name = server_name(&how.host)
+            .ok_or_else(|| failed(format!("no certificate can be for the name {}", how.host)))?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier = self.verifier(&provider, how.verification, distrust);
+        let verifier = Arc::new(verifier.map_err(|error| failed(error.to_string()))?);
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let connected = connector.connect(name, stream.io).await;
+        let io = connected.map_err(|error| {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            match inner {
+                Some(Error::InvalidCertificate(_)) => failed(error.to_string()),
+                _ => cx.broken(&error),
+            }
+        })?;
+        let io = Box::new(io);
+        Ok((Stream { io, ..stream }, verifier))
+    }
+
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+        verification: Verification,
+        if_distrusted: Distrust,
+    ) -> Result<Verifier, Error> {
+        let inner = match verification {
+            Verification::Nothing => None,
+            Verification::Authority | Verification::AuthorityAndName => Some(
+                WebPkiServerVerifier::builder_with_provider(self.all(), Arc::clone(provider))
+                    .build()
+                    .map_err(|error| Error::General(error.to_string()))?,
+            ),
+        };
+        Ok(Verifier {
+            inner,
+            authorities: Arc::clone(&self.authorities),
+            checks_name: verification == Verification::AuthorityAndName,
+            if_distrusted,
+            schemes: provider
+                .signature_verification_algorithms
+                .supported_schemes(),
+            distrust: OnceLock::new(),
+        })
+    }
+}
+
+/// The system's clock. One before 1970, as on a machine that has not set its clock yet, makes
+/// certificates not valid yet, and nothing worse.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Some(UnixTime::since_unix_epoch(since_1970.unwrap_or_default()))
+    }
+}
+
+/// The name that the certificate has to be for.
+fn server_name(host: &Host) -> Option<ServerName<'static>> {
+    match host {
+        Host::Address(address) => Some(ServerName::from(*address)),
+        // The dot at the end is of the name system and not of the name.
+        Host::Name(name) => {
+            ServerName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned()).ok()
+        }
+    }
+}
+
+/// What follows from a certificate that is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Distrust {
+    /// The handshake fails.
+    Fails,
+    /// The handshake goes on, and the verifier has the reason.
+    IsNoted,
+}
+
+/// Verifies as far as the target asks for.
+#[derive(Debug)]
+struct Verifier {
+    /// `None` accepts every certificate, also a malformed one or one of a version that is not
+    /// supported.
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    /// Authorities that the user has named.
+    authorities: Arc<[CertificateDer<'static>]>,
+    checks_name: bool,
+    schemes: Vec<SignatureScheme>,
+    if_distrusted: Distrust,
+    /// Why the certificate is not trusted.
+    distrust: OnceLock<Error>,
+}
+
+impl Verifier {
+    /// The verifier of signatures. Those of a certificate that is not trusted mean nothing.
+    fn trusting(&self) -> Option<&WebPkiServerVerifier> {
+        match self.distrust.get() {
+            Some(_) => None,
+            None => self.inner.as_deref(),
+        }
+    }
+
+    /// Whether the user has named this very certificate as one to trust.
+    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.authorities.contains(certificate)
+    }
+}
+
+/// Whether all that is wrong with a server's certificate is that it is an authority's too, as a
+/// self-signed one made by `openssl req -x509` is. By then its dates have been found good.
+fn is_authority_as_server(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else {
+        return false;
+    };
+    error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(inner) = &self.inner else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let chain =
+            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = match chain {
+            Err(error) if is_authority_as_server(&error) && self.is_named(end_entity) => {
+                ParsedCertificate::try_from(end_entity)
+                    .and_then(|certificate| verify_server_name(&certificate, server_name))
+            }
+            chain => chain.map(drop),
+        };
+        match verified {
+            Ok(()) => {}
+            // The name is looked at last, when everything else has been found good.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.checks_name => {}
+            Err(error) if self.if_distrusted == Distrust::Fails => return Err(error),
+            Err(error) => {
+                self.distrust.get_or_init(|| error);
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.trusting() {
+            Some(inner) => inner.verify_tls12_signature(message, cert, signature),
+            None => Ok(HandshakeSignatureValid::assertion()),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.trusting() {
+            Some(inner) => inner.verify_tls13_signature(message, cert, signature),
+            None => Ok(HandshakeSignatureValid::assertion()),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}

@@ -1,0 +1,8 @@
+//! Everything that is printed: the log, what it says, and lines that change in place.
+#![forbid(unsafe_code)]
+
+mod json;
+pub mod live;
+pub mod log;
+pub mod report;
+mod stderr;

@@ -1,0 +1,279 @@
+//! Why a target is not ready.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+/// A reason as the log names it. A kind of target may have its own version of a common reason, with
+/// its own hint and its own pacing: see [`Kind::reasons`](crate::targets::Kind::reasons).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Its name in the log.
+    pub name: &'static str,
+    /// When it is given, for the documentation.
+    pub seen: &'static str,
+    /// What the user can do about it.
+    pub hint: &'static str,
+    /// How soon the target may be tried again.
+    pub retry: Retry,
+    /// Whether waiting rarely helps, so that the first occurrence is logged as an error.
+    pub permanent: bool,
+}
+
+/// How soon a target may be tried again, by what the last attempt cost the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No server has noticed the attempt.
+    Soon,
+    /// The server has done some work for it.
+    Politely,
+    /// The server has refused it, and may count that.
+    BackOff,
+}
+
+impl Reason {
+    const fn new(name: &'static str, retry: Retry, seen: &'static str, hint: &'static str) -> Self {
+        Self {
+            name,
+            seen,
+            hint,
+            retry,
+            permanent: false,
+        }
+    }
+
+    const fn permanent(self) -> Self {
+        Self {
+            permanent: true,
+            ..self
+        }
+    }
+
+    /// The same reason with another hint.
+    #[must_use]
+    pub const fn with_hint(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// The same reason with another description.
+    #[must_use]
+    pub const fn with_seen(self, seen: &'static str) -> Self {
+        Self { seen, ..self }
+    }
+}
+
+/// The name cannot be resolved.
+pub const UNRESOLVED: Reason = Reason::new(
+    "unresolved",
+    Retry::Soon,
+    "there is no such name, or no name server",
+    "is the name right, and is its service started and on the same network?",
+);
+/// The port is closed.
+pub const REFUSED: Reason = Reason::new(
+    "refused",
+    Retry::Soon,
+    "no process listens on the port",
+    "is the service started, and is this its port?",
+);
+/// There is no route to the host.
+pub const UNREACHABLE: Reason = Reason::new(
+    "unreachable",
+    Retry::Soon,
+    "there is no route to the host",
+    "is the host up, and on a network that this one reaches?",
+);
+/// There is no answer.
+pub const TIMED_OUT: Reason = Reason::new(
+    "timed_out",
+    Retry::Soon,
+    "there is no answer; the line says to which step",
+    "is the host up and responding, and is no firewall dropping this?",
+);
+/// The server closes the connection too early.
+pub const CLOSED: Reason = Reason::new(
+    "closed",
+    Retry::Soon,
+    "the server closes the connection too early",
+    "is there a server behind the port? A published port is open before its container listens",
+);
+/// The server speaks another protocol.
+pub const PROTOCOL: Reason = Reason::new(
+    "protocol",
+    Retry::Soon,
+    "the server answers in another protocol",
+    "is this the right port, and the right scheme?",
+);
+/// TLS cannot be agreed on, or the certificate is not trusted.
+pub const TLS_FAILED: Reason = Reason::new(
+    "tls_failed",
+    Retry::BackOff,
+    "TLS cannot be agreed on, or the certificate is not trusted",
+    "check the server's certificate and WAIT_TLS_CA_FILE",
+)
+.permanent();
+/// A path, a socket or a secret's file does not exist.
+pub const MISSING: Reason = Reason::new(
+    "missing",
+    Retry::Soon,
+    "the path, the socket or the file of a password does not exist",
+    "is the volume mounted, and what creates the file?",
+);
+/// The login is denied.
+pub const ACCESS_DENIED: Reason = Reason::new(
+    "access_denied",
+    Retry::BackOff,
+    "the server denies the login",
+    "check the user and the password, here and on the server",
+)
+.permanent();
+/// The database does not exist for this user.
+pub const UNKNOWN_DATABASE: Reason = Reason::new(
+    "unknown_database",
+    Retry::BackOff,
+    "the login is right, but this user has no such database",
+    "create the database and give the user access to it, or check its name",
+)
+.permanent();
+/// The server has no connection left.
+pub const TOO_MANY_CONNECTIONS: Reason = Reason::new(
+    "too_many_connections",
+    Retry::BackOff,
+    "the server or the account has no connection left",
+    "raise the server's limit, or find out which clients hold the connections",
+);
+/// The server starts and does not serve yet.
+pub const STARTING: Reason = Reason::new(
+    "starting",
+    Retry::Politely,
+    "the server says that it is still starting",
+    "large data takes time to load; the server's log may say more",
+);
+/// The server runs and does not serve.
+pub const NOT_SERVING: Reason = Reason::new(
+    "not_serving",
+    Retry::Politely,
+    "the server runs, but does not serve requests",
+    "is the node part of its cluster, and does it reach its primary?",
+);
+/// The server shuts down.
+pub const SHUTTING_DOWN: Reason = Reason::new(
+    "shutting_down",
+    Retry::BackOff,
+    "the server says that it shuts down",
+    "will the server be started again?",
+);
+/// The server requires TLS.
+pub const TLS_REQUIRED: Reason = Reason::new(
+    "tls_required",
+    Retry::BackOff,
+    "the server requires TLS, and the target forbids it",
+    "allow TLS",
+);
+/// The server refuses the query.
+pub const QUERY_FAILED: Reason = Reason::new(
+    "query_failed",
+    Retry::Politely,
+    "the server refuses the query",
+    "have the migrations run, and is the query right?",
+);
+/// The query returns no row.
+pub const QUERY_EMPTY: Reason = Reason::new(
+    "query_empty",
+    Retry::Politely,
+    "the query returns no row",
+    "have the migrations run, and is the query right?",
+);
+/// The server reports an error that no other reason covers.
+pub const SERVER_ERROR: Reason = Reason::new(
+    "server_error",
+    Retry::BackOff,
+    "the server reports any other error",
+    "the server's log may say more",
+);
+
+/// The reasons that the connection itself can give, for every kind of target.
+pub const COMMON: [&Reason; 8] = [
+    &UNRESOLVED,
+    &REFUSED,
+    &UNREACHABLE,
+    &TIMED_OUT,
+    &CLOSED,
+    &PROTOCOL,
+    &TLS_FAILED,
+    &MISSING,
+];
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The result of an attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    /// The reason.
+    pub reason: Reason,
+    /// The observation, for people.
+    pub detail: String,
+    /// The server's own code for it: an error number, an SQLSTATE, a status.
+    pub code: Option<Cow<'static, str>>,
+}
+
+impl NotReady {
+    /// A reason and an observation.
+    pub fn new(reason: &Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason: *reason,
+            detail: detail.into(),
+            code: None,
+        }
+    }
+
+    /// The same with the server's code.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: Some(code.into()),
+            ..self
+        }
+    }
+
+    /// Whether the reason is this one, in whichever kind's version.
+    pub fn is(&self, reason: &Reason) -> bool {
+        self.reason.name == reason.name
+    }
+
+    /// From an error of a socket.
+    pub(crate) fn from_io(error: &io::Error) -> Self {
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => &REFUSED,
+            io::ErrorKind::TimedOut => &TIMED_OUT,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => &CLOSED,
+            io::ErrorKind::InvalidData => &PROTOCOL,
+            // No route, no such network, forbidden by a firewall here, no descriptor left: the
+            // host cannot be reached, and the detail says why.
+            _ => &UNREACHABLE,
+        };
+        let detail = match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).desc().to_owned(),
+            None => error.to_string(),
+        };
+        Self::new(reason, detail)
+    }
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+impl Error for NotReady {}

@@ -1,0 +1,102 @@
+//! Becoming the command.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::exit::Exit;
+use crate::settings::environment;
+
+/// A program and its arguments. `Debug` keeps the arguments to itself: they may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    /// A path, or a name to be looked up in `PATH`.
+    pub program: OsString,
+    /// Without the program.
+    pub args: Vec<OsString>,
+}
+
+impl Command {
+    /// The program as it may be printed. What is no path may be a target or a `PASSWORD=…` that is
+    /// in the wrong place.
+    pub fn name(&self) -> String {
+        let program = self.program.to_string_lossy();
+        let suspect = program.find(['=', ':', '?', '#']);
+        match (program.starts_with('/'), program.contains('@'), suspect) {
+            (true, ..) | (false, false, None) => program.into_owned(),
+            (false, true, _) => "…".to_owned(),
+            (false, false, Some(at)) => format!("{}…", &program[..=at]),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} and {} arguments", self.name(), self.args.len())
+    }
+}
+
+/// Why the command could not be started. `Display` is one line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no such program.
+    #[error("cannot start {0}: not found")]
+    NotFound(String),
+    /// The program is there, and its interpreter or dynamic loader is not.
+    #[error("cannot start {0}: its interpreter or dynamic loader is not in this image")]
+    NoInterpreter(String),
+    /// Any other error of the system's.
+    #[error("cannot start {0}: {1}")]
+    Refused(String, Errno),
+}
+
+impl LaunchError {
+    /// The exit status that shells have for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotFound(_) => Exit::NotFound,
+            Self::NoInterpreter(_) | Self::Refused(..) => Exit::CannotExecute,
+        }
+    }
+}
+
+/// Replaces this process with the command, which is looked up in `PATH` as a shell does. Returns
+/// only if that fails.
+pub fn exec(command: Command) -> LaunchError {
+    let program = command.name();
+    let words = std::iter::once(command.program.clone()).chain(command.args);
+    let words: Result<Vec<CString>, _> = words.map(c_string).collect();
+    let errno = match words {
+        // std's own exec would put SIGPIPE back to its default, whatever it was before.
+        Ok(words) => match nix::unistd::execvp(&words[0], &words) {
+            Ok(never) => match never {},
+            Err(errno) => errno,
+        },
+        Err(_) => Errno::EINVAL,
+    };
+    match errno {
+        Errno::ENOENT if exists(&command.program) => LaunchError::NoInterpreter(program),
+        Errno::ENOENT | Errno::ENOTDIR => LaunchError::NotFound(program),
+        errno => LaunchError::Refused(program, errno),
+    }
+}
+
+fn c_string(word: OsString) -> Result<CString, std::ffi::NulError> {
+    CString::new(word.into_vec())
+}
+
+/// Whether there is a file that the program's name leads to.
+fn exists(program: &OsStr) -> bool {
+    if program.is_empty() {
+        return false;
+    }
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
+    // Where there is none, the C library has one of its own.
+    let path = environment::get("PATH").unwrap_or("/bin:/usr/bin".into());
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -1,0 +1,6 @@
+//! The process: how it starts, what it was given, and how it becomes the command.
+
+pub mod exec;
+pub mod exit;
+pub mod init;
+pub mod sys;

@@ -1,0 +1,322 @@
+//! The command line as typed. Nothing here has a default: [`super::resolve`] decides what counts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
+
+use super::ConfigError;
+use crate::kinds::KINDS;
+use crate::targets::{Kind, address};
+
+const WHAT: &str = "What to wait for (all but --check may be repeated)";
+const HOW_LONG: &str = "How long";
+const COMMAND: &str = "The command and the log";
+
+// No Debug: passwords are in it.
+/// Waits until every target is ready, then becomes COMMAND.
+#[derive(Default, Parser)]
+#[command(
+    name = "wait",
+    version,
+    override_usage = "wait [OPTIONS] [--] [COMMAND [ARG]...]",
+    disable_help_flag = true
+)]
+pub struct Cli {
+    /// A port, a server or a web page, see TARGET [WAIT_HOSTS]
+    #[arg(long = "for", value_name = "TARGET", help_heading = WHAT)]
+    pub targets: Vec<String>,
+
+    /// A file or directory that must exist [WAIT_PATHS]
+    #[arg(long = "path", value_name = "PATH", help_heading = WHAT)]
+    pub paths: Vec<PathBuf>,
+
+    /// The targets of the kinds that have a flag of their own.
+    #[arg(skip)]
+    pub kinds: Vec<(&'static Kind, Vec<String>)>,
+
+    /// One attempt at this alone, for a HEALTHCHECK: 0, or a line and 1
+    #[arg(long, value_name = "TARGET", help_heading = WHAT)]
+    pub check: Option<String>,
+
+    /// Deadline for all targets; 0: one try each [WAIT_TIMEOUT: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    pub timeout: Option<String>,
+
+    /// The most for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    pub connect_timeout: Option<String>,
+
+    /// Between attempts [WAIT_SLEEP_INTERVAL: 1% of the time waited]
+    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    pub interval: Option<String>,
+
+    /// A pause before the first attempt [WAIT_BEFORE]
+    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    pub before: Option<String>,
+
+    /// A pause once all are ready [WAIT_AFTER]
+    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    pub after: Option<String>,
+
+    /// auto (an init as PID 1), always, never [WAIT_INIT: auto]
+    #[arg(long, value_name = "MODE", help_heading = COMMAND)]
+    pub init: Option<String>,
+
+    /// off, error, warn, info, debug, trace [WAIT_LOGGER_LEVEL: info]
+    #[arg(long, value_name = "LEVEL", help_heading = COMMAND)]
+    pub log_level: Option<String>,
+
+    /// text, json [WAIT_LOG_FORMAT: text]
+    #[arg(long, value_name = "FORMAT", help_heading = COMMAND)]
+    pub log_format: Option<String>,
+
+    /// What to start; without it the exit status is the result [WAIT_COMMAND]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// The command line's grammar, with the flags of the kinds.
+pub fn command() -> clap::Command {
+    let kinds = KINDS.iter().filter(|kind| kind.has_settings());
+    let flags = kinds.clone().map(|kind| {
+        Arg::new(kind.name)
+            .long(kind.name)
+            .value_name("TARGET")
+            .action(ArgAction::Append)
+            .help_heading(WHAT)
+            .help(format!(
+                "{}, the scheme left out [{}]",
+                kind.title,
+                kind.variable()
+            ))
+    });
+    let help = Arg::new("help")
+        .long("help")
+        .action(ArgAction::Help)
+        .help_heading(COMMAND)
+        .help("Print this");
+    Cli::command()
+        .args(flags)
+        .arg(help)
+        .after_help(after_help())
+}
+
+fn after_help() -> String {
+    let schemes = KINDS.iter().flat_map(|kind| kind.schemes);
+    let schemes: Vec<_> = schemes
+        .map(|scheme| format!("{}://", scheme.name))
+        .collect();
+    let mut variables = Vec::new();
+    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+        let suffixes = kind.settings.iter().flat_map(|setting| setting.suffixes());
+        let suffixes: Vec<_> = suffixes.map(|suffix| format!("_{suffix}")).collect();
+        variables.push(format!("{}{}", kind.variable(), suffixes.join(", ")));
+    }
+    let text = format!(
+        "TARGET: HOST:PORT, a URL ({}), or env:NAME for the value of the variable NAME; options follow \
+         a '#'. DURATION: a number of seconds, or 500ms, 1m 30s and the like; --timeout also takes \
+         infinity. A flag beats its variable. By variable alone: {}, WAIT_SCRUB, WAIT_TLS_CA_FILE, \
+         SSL_CERT_FILE.\n\n\
+         Exit status: 0 ready and no command, 1 not ready in time, 2 unusable settings, 126 and 127 \
+         the command cannot be executed or found, 128+n ended by signal n, otherwise the command's own.",
+        schemes.join(" "),
+        variables.join(", "),
+    );
+    wrapped(&text)
+}
+
+/// Breaks lines, as clap does only with a feature that weighs more.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 100;
+    let mut wrapped = String::new();
+    for line in text.split('\n') {
+        let mut width = 0;
+        for word in line.split(' ') {
+            let separator = match width {
+                0 => "",
+                _ if width + 1 + word.chars().count() > WIDTH => "\n",
+                _ => " ",
+            };
+            width = match separator {
+                " " => width + 1,
+                _ => 0,
+            } + word.chars().count();
+            wrapped += separator;
+            wrapped += word;
+        }
+        wrapped.push('\n');
+    }
+    wrapped.trim_end().to_owned()
+}
+
+/// The outcome of parsing a command line.
+pub enum Parsed {
+    /// What was typed.
+    Cli(Box<Cli>),
+    /// `--help` or `--version`: a text to print.
+    Text(clap::Error),
+}
+
+/// Parses the command line, which begins with the program's own name.
+///
+/// # Errors
+/// What cannot be understood of it.
+pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
+    if let Some(more) = Early::look(args).after_short_help {
+        return match more {
+            [] => parse(&["wait".into(), "--help".into()]),
+            // In other programs -h is the host.
+            [host, ..] => Err(ConfigError::Usage(format!(
+                "-h: a host is given as --for {}:PORT",
+                address::shown(&host.to_string_lossy())
+            ))),
+        };
+    }
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => return Ok(Parsed::Text(error)),
+        Err(error) => return Err(usage_error(error)),
+    };
+    let mut cli = Cli::from_arg_matches(&matches).map_err(usage_error)?;
+    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+        let typed = matches.get_many(kind.name).unwrap_or_default();
+        cli.kinds.push((kind, typed.cloned().collect()));
+    }
+    Ok(Parsed::Cli(Box::new(cli)))
+}
+
+/// The first line of clap's error alone, without its label.
+fn usage_error(mut error: clap::Error) -> ConfigError {
+    // There may be a target in a flag that does not exist, as in `--mysq=app:secret@db`, or that has
+    // no value, as in `--help=…`.
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(text)) = error.get(kind) {
+            let flag = text.split('=').next().unwrap_or_default();
+            let text = match flag.starts_with("--") && !flag.contains([':', '@']) {
+                true if flag.len() < text.len() => format!("{flag}=…"),
+                true => flag.to_owned(),
+                false => address::shown(text),
+            };
+            error.insert(kind, ContextValue::String(text));
+        }
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    ConfigError::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())
+}
+
+/// What has to be known of the command line before it is parsed, since parsing allocates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Early<'a> {
+    /// The value of `--init`.
+    pub init: Option<&'a OsStr>,
+    /// Whether there is a `--check`.
+    pub is_check: bool,
+    /// The arguments after `-h`, if there is one among the options.
+    after_short_help: Option<&'a [OsString]>,
+}
+
+impl<'a> Early<'a> {
+    /// Looks at the options. All of them but `--help` and `--version` have a value, and the first
+    /// argument that does not begin with `--` begins the command.
+    pub fn look(args: &'a [OsString]) -> Self {
+        let mut early = Self::default();
+        let mut rest = args.get(1..).unwrap_or_default();
+        while let [arg, after @ ..] = rest {
+            rest = after;
+            let arg = arg.as_bytes();
+            if arg == b"-h" {
+                early.after_short_help = Some(after);
+            }
+            if arg == b"--" || !arg.starts_with(b"--") {
+                break;
+            }
+            let (name, value) = match arg.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&arg[..at], Some(OsStr::from_bytes(&arg[at + 1..]))),
+                None => (arg, None),
+            };
+            let value = match (value, rest) {
+                (None, [value, after @ ..]) if name != b"--help" && name != b"--version" => {
+                    rest = after;
+                    Some(value.as_os_str())
+                }
+                (value, _) => value,
+            };
+            match name {
+                b"--init" => early.init = early.init.or(value),
+                b"--check" => early.is_check = true,
+                _ => {}
+            }
+        }
+        early
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_early_look_agrees_with_the_parser() {
+        for line in [
+            &[][..],
+            &["--init", "never"],
+            &["--init=always"],
+            &["--timeout", "3", "--init", "never"],
+            &[
+                "--timeout=3",
+                "--for",
+                "a:1",
+                "--init=never",
+                "node",
+                "--init=always",
+            ],
+            &["node", "--init", "never"],
+            &["--", "--init", "never"],
+            &["--check", "/", "--init=never"],
+            &["--check=/"],
+            &["node", "--check", "x.js"],
+            &["--timeout", "--init", "never"],
+        ] {
+            let args: Vec<OsString> = [&["wait"], line].concat().iter().map(Into::into).collect();
+            let Ok(Parsed::Cli(cli)) = parse(&args) else {
+                continue; // nothing will be started
+            };
+            let early = Early::look(&args);
+            assert_eq!(
+                early.init.and_then(OsStr::to_str),
+                cli.init.as_deref(),
+                "{line:?}"
+            );
+            assert_eq!(early.is_check, cli.check.is_some(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_value() {
+        // Or else the early look would take what follows for one.
+        for arg in command().get_arguments() {
+            let has_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            let is_text = matches!(arg.get_id().as_str(), "help" | "version");
+            assert!(has_value || is_text, "{arg}");
+        }
+    }
+
+    #[test]
+    fn a_short_help_flag_before_a_host_is_an_error() {
+        let parse = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(Into::into).collect();
+            parse(&args).map(drop).map_err(|error| error.to_string())
+        };
+        let expected = "-h: a host is given as --for db:PORT (see /wait --help)".to_owned();
+        assert_eq!(
+            parse(&["wait", "-h", "db", "-p", "3306", "--", "node"]),
+            Err(expected)
+        );
+        assert_eq!(parse(&["wait", "-h"]), Ok(()));
+        assert_eq!(parse(&["wait", "node", "-h", "db"]), Ok(()));
+    }
+}

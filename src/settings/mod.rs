@@ -1,0 +1,715 @@
+//! From the command line and the environment to one [`Config`]: a pure function. The outside world
+//! (variables, the contents of files) comes in as functions, notices go out as values.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod environment;
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::kinds::{self, KINDS};
+use crate::output::log::{self, Format};
+use crate::process::exec::Command;
+use crate::process::init::Mode;
+use crate::targets::address::{shown, split_options};
+use crate::targets::{Address, Defaults, Expected, Kind, Origin, Target, env_reference};
+use cli::Cli;
+use environment::Variable;
+
+/// How deep `env:` may name variables that hold `env:` again.
+const MAX_ENV_DEPTH: usize = 8;
+
+/// How much of an item an error shows, in characters.
+const LONGEST_ITEM: usize = 200;
+
+/// Everything that `wait` needs to know, decided.
+#[derive(Debug)]
+pub struct Config {
+    /// The targets, complete.
+    pub targets: Vec<Target>,
+    /// Whether one attempt is asked for, and nothing but its result.
+    pub is_check: bool,
+    /// How long and how often.
+    pub timing: Timing,
+    /// Certificates of authorities to trust besides the built-in ones.
+    pub tls_authorities: Vec<CertificateDer<'static>>,
+    /// The command to become when all is ready.
+    pub command: Option<Command>,
+    /// Whether the variables of the kinds are taken out of the command's environment.
+    pub scrub: bool,
+}
+
+/// How long and how often to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// For all targets together, from the first attempt on; `None` is for ever, zero one attempt each.
+    pub timeout: Option<Duration>,
+    /// For one attempt, name look-up and login included.
+    pub connect_timeout: Duration,
+    /// The pause between attempts; `None` is adaptive.
+    pub interval: Option<Duration>,
+    /// The pause before the first attempt.
+    pub before: Duration,
+    /// The pause once all targets are ready.
+    pub after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(30)),
+            connect_timeout: Duration::from_secs(5),
+            interval: None,
+            before: Duration::ZERO,
+            after: Duration::ZERO,
+        }
+    }
+}
+
+/// What the settings are read from, besides the command line.
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The contents of a regular file with certificates.
+    pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Whether standard error is a terminal that can move its cursor.
+    pub is_terminal: bool,
+}
+
+/// Settings that cannot be used. `Display` is one line that names the setting and the item and
+/// says what was expected.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The command line is not one of ours.
+    #[error("{0} (see /wait --help)")]
+    Usage(String),
+    /// One setting, or an item of its list.
+    #[error("{setting}: {item}{expected}", item = Item(.item))]
+    Invalid {
+        /// The flag's or variable's name.
+        setting: String,
+        /// The item as it may be printed; empty where there is nothing to print.
+        item: String,
+        /// What was expected instead.
+        expected: String,
+    },
+}
+
+struct Item<'a>(&'a str);
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => Ok(()),
+            item => match item.char_indices().nth(LONGEST_ITEM) {
+                Some((end, _)) => write!(f, "{}…: ", &item[..end]),
+                None => write!(f, "{item}: "),
+            },
+        }
+    }
+}
+
+/// Something the user should know that stops nothing; printed as a warning.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice(pub String);
+
+/// A setting's value and where it is from.
+struct Given<T> {
+    setting: String,
+    value: T,
+    /// From a flag, where mistakes are errors even if docker-compose-wait ignored them.
+    is_flag: bool,
+}
+
+impl<T> Given<T> {
+    fn error(&self, item: impl AsRef<str>, expected: impl fmt::Display) -> ConfigError {
+        invalid(&self.setting, item, expected)
+    }
+}
+
+/// No item gets into an error but through here: any of them may hold a password, be it only because
+/// it is in the wrong place.
+fn invalid(setting: &str, item: impl AsRef<str>, expected: impl fmt::Display) -> ConfigError {
+    ConfigError::Invalid {
+        setting: setting.to_owned(),
+        item: shown_item(item.as_ref()),
+        expected: expected.to_string(),
+    }
+}
+
+/// An item as it may be printed: a path, a reference or a plain word as it is, and of anything else
+/// the parts that cannot be a secret.
+fn shown_item(item: &str) -> String {
+    let is_plain = !item.contains(['@', ':', '=', '?', '/', '\\', '#']);
+    match is_plain || item.starts_with('/') || env_reference(item).is_some() {
+        true => item.to_owned(),
+        false => shown(item),
+    }
+}
+
+/// Decides how to log. It comes before everything else, so that the rest can be logged.
+///
+/// # Errors
+/// A level or format that does not exist.
+pub fn log_settings(
+    cli: &Cli,
+    surroundings: &Surroundings<'_>,
+) -> Result<log::Settings, ConfigError> {
+    let mut resolver = Resolver::new(surroundings);
+    let mut settings = log::Settings::default();
+    let level = resolver.text(
+        "--log-level",
+        cli.log_level.as_deref(),
+        &environment::LOG_LEVEL,
+    )?;
+    if let Some(level) = level {
+        const LEVELS: [(&str, LevelFilter); 6] = [
+            ("off", LevelFilter::OFF),
+            ("error", LevelFilter::ERROR),
+            ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
+            ("debug", LevelFilter::DEBUG),
+            ("trace", LevelFilter::TRACE),
+        ];
+        settings.level = LEVELS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(level.value.trim()))
+            .ok_or_else(|| {
+                let expected = "expected off, error, warn, info, debug or trace";
+                level.error(&level.value, expected)
+            })?
+            .1;
+    }
+    let format = resolver.text(
+        "--log-format",
+        cli.log_format.as_deref(),
+        &environment::LOG_FORMAT,
+    )?;
+    if let Some(format) = format {
+        settings.format = match format.value.trim() {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            _ => return Err(format.error(&format.value, "expected text or json")),
+        };
+    }
+    let variable = |name| (surroundings.variable)(name).unwrap_or_default();
+    settings.is_live = surroundings.is_terminal
+        && settings.format == Format::Text
+        && settings.level == LevelFilter::INFO
+        && variable("NO_COLOR").is_empty()
+        && variable("TERM") != "dumb";
+    Ok(settings)
+}
+
+/// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
+/// an empty variable counts as unset. Of what is beaten nothing is used, and nothing is wrong with it.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn resolve(
+    cli: &Cli,
+    surroundings: &Surroundings<'_>,
+) -> Result<(Config, Vec<Notice>), ConfigError> {
+    let mut resolver = Resolver::new(surroundings);
+    resolver.check_init(cli)?;
+    let targets = match &cli.check {
+        Some(target) => resolver.check_target(target, cli)?,
+        None => resolver.targets(cli)?,
+    };
+    let mut timing = resolver.timing(cli)?;
+    if cli.check.is_some() {
+        timing = Timing {
+            timeout: Some(Duration::ZERO),
+            connect_timeout: timing.connect_timeout,
+            ..Timing::default()
+        };
+    }
+    let config = Config {
+        tls_authorities: resolver.tls_authorities(&targets)?,
+        targets,
+        is_check: cli.check.is_some(),
+        timing,
+        command: match cli.check {
+            Some(_) => None,
+            None => resolver.command(cli)?,
+        },
+        scrub: resolver.scrub()?,
+    };
+    Ok((config, resolver.notices))
+}
+
+struct Resolver<'a> {
+    surroundings: &'a Surroundings<'a>,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(surroundings: &'a Surroundings<'a>) -> Self {
+        Self {
+            surroundings,
+            notices: Vec::new(),
+        }
+    }
+
+    fn notice(&mut self, text: String) {
+        self.notices.push(Notice(text));
+    }
+
+    /// The value of a variable that is set and not empty.
+    fn named(&self, name: &str) -> Option<Given<OsString>> {
+        let value = (self.surroundings.variable)(name).filter(|value| !value.is_empty())?;
+        Some(Given {
+            setting: name.to_owned(),
+            value,
+            is_flag: false,
+        })
+    }
+
+    /// A variable's value, from its deprecated name if need be.
+    fn raw(&mut self, variable: &Variable) -> Option<Given<OsString>> {
+        let current = self.named(variable.name);
+        let old = variable.deprecated.and_then(|name| self.named(name));
+        if let Some(old) = &old {
+            let so = match current {
+                Some(_) => ", which is set too and is used",
+                None => "",
+            };
+            self.notice(format!(
+                "{} is deprecated: use {}{so}",
+                old.setting, variable.name
+            ));
+        }
+        current.or(old)
+    }
+
+    /// A flag's or else a variable's value.
+    fn text(
+        &mut self,
+        flag: &str,
+        typed: Option<&str>,
+        variable: &Variable,
+    ) -> Result<Option<Given<String>>, ConfigError> {
+        if let Some(typed) = typed {
+            return Ok(Some(Given {
+                setting: flag.to_owned(),
+                value: typed.to_owned(),
+                is_flag: true,
+            }));
+        }
+        self.raw(variable).map(utf8).transpose()
+    }
+
+    fn variable(&mut self, variable: &Variable) -> Result<Option<Given<String>>, ConfigError> {
+        self.raw(variable).map(utf8).transpose()
+    }
+
+    /// The mode took effect long before the settings are read, see [`crate::process::init`]. What was passed
+    /// over there is an error here.
+    fn check_init(&mut self, cli: &Cli) -> Result<(), ConfigError> {
+        match self.text("--init", cli.init.as_deref(), &environment::INIT)? {
+            Some(given) if Mode::parse(given.value.trim()).is_none() => {
+                Err(given.error(&given.value, "expected auto, always or never"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a file, whose path is `path` if it is to be printed.
+    fn read(
+        &self,
+        file: &Given<OsString>,
+        path: &str,
+        expected: &str,
+    ) -> Result<Vec<u8>, ConfigError> {
+        (self.surroundings.file)(Path::new(&file.value))
+            .map_err(|error| file.error(path, format!("expected {expected}: {error}")))
+    }
+
+    /// Certificates to trust besides the built-in ones.
+    fn tls_authorities(
+        &mut self,
+        targets: &[Target],
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let mut authorities = Vec::new();
+        if let Some(file) = self.raw(&environment::TLS_CA_FILE) {
+            authorities = self.certificates(&file)?;
+        }
+        if targets
+            .iter()
+            .any(|target| target.probe.verifies_certificates())
+            && let Some(file) = self.raw(&environment::SSL_CERT_FILE)
+        {
+            // It is not ours alone, and may be meant for programs that read other forms.
+            match self.certificates(&file) {
+                Ok(more) => authorities.extend(more),
+                Err(error) => self.notice(format!("{error}; the built-in ones are used")),
+            }
+        }
+        Ok(authorities)
+    }
+
+    fn certificates(
+        &self,
+        file: &Given<OsString>,
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let path = file.value.to_string_lossy();
+        let pem = self.read(file, &path, "a readable file with certificates")?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+            _ => {
+                let expected = "expected certificates in PEM format";
+                Err(file.error(path, expected))
+            }
+        }
+    }
+
+    /// The target of a check, which may be a path too: there is no other flag for it.
+    fn check_target(&mut self, target: &str, cli: &Cli) -> Result<Vec<Target>, ConfigError> {
+        let given = Given {
+            setting: "--check".into(),
+            value: target.to_owned(),
+            is_flag: true,
+        };
+        if !cli.command.is_empty() {
+            return Err(given.error("", "expected no command beside it"));
+        }
+        let mut targets = Vec::new();
+        match target.starts_with('/') {
+            true => targets.push(kinds::path(Path::new(target))),
+            false => self.expand(&given, None, &mut Vec::new(), &mut targets)?,
+        }
+        if targets.is_empty() {
+            return Err(given.error("", "expected a target"));
+        }
+        Ok(targets)
+    }
+
+    fn targets(&mut self, cli: &Cli) -> Result<Vec<Target>, ConfigError> {
+        let mut targets = Vec::new();
+        let lists = self.lists("--for", &cli.targets, environment::HOSTS.name)?;
+        let mut lists: Vec<_> = lists.into_iter().map(|list| (None, list)).collect();
+        for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+            let typed = cli.kinds.iter().find(|(other, _)| other == kind);
+            let typed = typed.map_or(&[][..], |(_, typed)| typed);
+            let found = self.lists(&format!("--{}", kind.name), typed, &kind.variable())?;
+            lists.extend(found.into_iter().map(|list| (Some(*kind), list)));
+        }
+        for (kind, list) in lists {
+            self.expand(&list, kind, &mut Vec::new(), &mut targets)?;
+        }
+        // A flag holds one path, so that a path with a comma can be given there.
+        if cli.paths.is_empty() {
+            if let Some(list) = self.raw(&environment::PATHS) {
+                targets.extend(split_list(&list.value).map(|path| kinds::path(Path::new(path))));
+            }
+        } else {
+            let given = cli.paths.iter().filter(|path| !path.as_os_str().is_empty());
+            targets.extend(given.map(|path| kinds::path(path)));
+        }
+        Ok(without_repetitions(targets))
+    }
+
+    /// The lists that a repeatable flag or else its variable holds.
+    fn lists(
+        &mut self,
+        flag: &str,
+        typed: &[String],
+        variable: &str,
+    ) -> Result<Vec<Given<String>>, ConfigError> {
+        let given = |value: &String| Given {
+            setting: flag.to_owned(),
+            value: value.clone(),
+            is_flag: true,
+        };
+        match typed {
+            [] => Ok(self
+                .named(variable)
+                .map(utf8)
+                .transpose()?
+                .into_iter()
+                .collect()),
+            typed => Ok(typed.iter().map(given).collect()),
+        }
+    }
+
+    /// Makes targets of the items of a list, and of the lists that its `env:NAME` stand for.
+    /// `through` are the names that have led here.
+    fn expand(
+        &mut self,
+        list: &Given<String>,
+        kind: Option<&'static Kind>,
+        through: &mut Vec<String>,
+        targets: &mut Vec<Target>,
+    ) -> Result<(), ConfigError> {
+        for item in split_list(OsStr::new(&list.value)) {
+            let item = item.to_string_lossy(); // it is from a string, cut at ASCII
+            let (reference, options) = split_options(&item);
+            if let Some(name) = env_reference(reference) {
+                let error = |expected: &str| list.error(reference, expected);
+                if through.len() == MAX_ENV_DEPTH {
+                    return Err(error("expected a variable that does not lead back here"));
+                }
+                let value = (self.surroundings.variable)(name)
+                    .filter(|value| !value.is_empty())
+                    .ok_or_else(|| error("expected a variable that is set"))?
+                    .into_string()
+                    .map_err(|_| error("expected a variable with UTF-8 text"))?;
+                let inner = Given {
+                    setting: list.setting.clone(),
+                    value: with_options(&value, options),
+                    is_flag: list.is_flag,
+                };
+                through.push(name.to_owned());
+                self.expand(&inner, kind, through, targets)?;
+                through.pop();
+            } else {
+                let target = self.target(&item, kind, !through.is_empty());
+                targets.push(target.map_err(|expected| match through.last() {
+                    // All of an application's variable may be a secret.
+                    Some(name) => list.error(format!("env:{name}"), expected),
+                    None => ConfigError::Invalid {
+                        setting: list.setting.clone(),
+                        item: shown(&item),
+                        expected: expected.to_string(),
+                    },
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a target of an item. One that an `env:NAME` led to may be an application's own URL.
+    fn target(
+        &mut self,
+        item: &str,
+        kind: Option<&'static Kind>,
+        is_indirect: bool,
+    ) -> Result<Target, Expected> {
+        let origin = match is_indirect {
+            true => Origin::Application,
+            false => Origin::Ours,
+        };
+        let address = Address::parse(item, KINDS, kind, origin)?;
+        let defaults = Defaults {
+            kind: address.kind,
+            variable: &|name| match self.named(name).map(utf8).transpose() {
+                Ok(given) => Ok(given.map(|given| given.value)),
+                Err(error) => Err(Expected::new(error.to_string())),
+            },
+            notices: RefCell::default(),
+        };
+        let target = Target::at(address, &defaults)?;
+        let notices = defaults.notices.into_inner();
+        self.notices.extend(notices.into_iter().map(Notice));
+        Ok(target)
+    }
+
+    fn timing(&mut self, cli: &Cli) -> Result<Timing, ConfigError> {
+        let default = Timing::default();
+        let given = |text: &str| parse_duration(text).map(Some);
+        Ok(Timing {
+            timeout: self.duration(
+                "--timeout",
+                &cli.timeout,
+                &environment::TIMEOUT,
+                default.timeout,
+                |text| {
+                    let infinite = text.eq_ignore_ascii_case("infinity").then_some(None);
+                    infinite.or_else(|| given(text))
+                },
+            )?,
+            connect_timeout: self.duration(
+                "--connect-timeout",
+                &cli.connect_timeout,
+                &environment::CONNECT_TIMEOUT,
+                default.connect_timeout,
+                |text| parse_duration(text).filter(|duration| !duration.is_zero()),
+            )?,
+            interval: self.duration(
+                "--interval",
+                &cli.interval,
+                &environment::INTERVAL,
+                default.interval,
+                given,
+            )?,
+            before: self.duration(
+                "--before",
+                &cli.before,
+                &environment::BEFORE,
+                default.before,
+                parse_duration,
+            )?,
+            after: self.duration(
+                "--after",
+                &cli.after,
+                &environment::AFTER,
+                default.after,
+                parse_duration,
+            )?,
+        })
+    }
+
+    /// A setting that is a duration. A variable that holds none earns a warning, since
+    /// docker-compose-wait ignored it and images in the field must keep starting.
+    fn duration<T: ShowDefault>(
+        &mut self,
+        flag: &str,
+        typed: &Option<String>,
+        variable: &Variable,
+        default: T,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let Some(given) = self.text(flag, typed.as_deref(), variable)? else {
+            return Ok(default);
+        };
+        let text = given.value.trim();
+        if let Some(value) = parse(text) {
+            return Ok(value);
+        }
+        let expected = if *variable == environment::CONNECT_TIMEOUT {
+            "expected seconds above 0, or a duration such as 500ms or 1m 30s"
+        } else if *variable == environment::TIMEOUT {
+            "expected seconds, a duration such as 500ms or 1m 30s, or infinity"
+        } else {
+            "expected seconds, or a duration such as 500ms or 1m 30s"
+        };
+        if given.is_flag {
+            return Err(given.error(text, expected));
+        }
+        self.notice(format!(
+            "{}: {}{expected}; the default is used: {}",
+            given.setting,
+            Item(&shown_item(text)),
+            default.show()
+        ));
+        Ok(default)
+    }
+
+    fn command(&mut self, cli: &Cli) -> Result<Option<Command>, ConfigError> {
+        let mut words = if cli.command.is_empty() {
+            let Some(line) = self.variable(&environment::COMMAND)? else {
+                return Ok(None);
+            };
+            shell_words::split(&line.value)
+                .map_err(|_| {
+                    // The first word alone: what follows may hold secrets.
+                    let end = |c: char| c.is_whitespace() || "'\"".contains(c);
+                    let program = line.value.trim().split(end).next().unwrap_or_default();
+                    line.error(format!("{program} …"), "expected every quote to be closed")
+                })?
+                .into_iter()
+                .map(OsString::from)
+                .collect()
+        } else {
+            cli.command.clone()
+        };
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let args = words.split_off(1);
+        Ok(words.pop().map(|program| Command { program, args }))
+    }
+
+    fn scrub(&mut self) -> Result<bool, ConfigError> {
+        match self.variable(&environment::SCRUB)? {
+            None => Ok(false),
+            Some(given) => match given.value.trim() {
+                "1" => Ok(true),
+                "0" => Ok(false),
+                other => Err(given.error(other, "expected 1 or 0")),
+            },
+        }
+    }
+}
+
+/// A default in words, for the warning that it is used.
+trait ShowDefault {
+    fn show(&self) -> String;
+}
+
+impl ShowDefault for Duration {
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+impl ShowDefault for Option<Duration> {
+    /// None of the settings is infinite by default: without a duration it is the interval.
+    fn show(&self) -> String {
+        self.map_or("adaptive".to_owned(), |duration| duration.show())
+    }
+}
+
+/// The options of a reference, added to the targets that it stands for.
+fn with_options(value: &str, options: &str) -> String {
+    if options.is_empty() {
+        return value.to_owned();
+    }
+    let add = |item: &OsStr| {
+        let item = item.to_string_lossy();
+        let separator = if item.contains('#') { '&' } else { '#' };
+        format!("{item}{separator}{options}")
+    };
+    let items: Vec<_> = split_list(OsStr::new(value)).map(add).collect();
+    items.join(",")
+}
+
+/// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.
+pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
+    list.as_bytes()
+        .split(|byte| matches!(byte, b',' | b'\n' | b'\r'))
+        .map(|item| OsStr::from_bytes(item.trim_ascii()))
+        .filter(|item| !item.is_empty())
+}
+
+/// Each target once, and no bare connection where another target is at the same place: that one says
+/// more, and some servers count a connection without a login as an error.
+fn without_repetitions(targets: Vec<Target>) -> Vec<Target> {
+    let mut kept: Vec<Target> = Vec::new();
+    for target in targets {
+        if !kept.iter().any(|other| other.is_same(&target)) {
+            kept.push(target);
+        }
+    }
+    let is_bare = |target: &Target| target.kind == KINDS[0];
+    let implied: Vec<bool> = kept
+        .iter()
+        .map(|target| {
+            let says_more = |other: &Target| !is_bare(other) && other.is_at_same_place(target);
+            is_bare(target) && kept.iter().any(says_more)
+        })
+        .collect();
+    let mut implied = implied.into_iter();
+    kept.retain(|_| !implied.next().unwrap_or_default());
+    kept
+}
+
+/// A whole number of seconds, as docker-compose-wait has it, or what humantime reads.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text).ok(),
+    }
+}
+
+fn utf8(given: Given<OsString>) -> Result<Given<String>, ConfigError> {
+    match given.value.into_string() {
+        Ok(value) => Ok(Given {
+            setting: given.setting,
+            value,
+            is_flag: given.is_flag,
+        }),
+        Err(_) => Err(invalid(&given.setting, "", "expected UTF-8 text")),
+    }
+}

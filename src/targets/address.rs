@@ -1,0 +1,437 @@
+//! The one grammar of targets: `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/PATH][?PARAMETERS][#OPTIONS]`.
+//! It decodes, prints and hides.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::net::At;
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsMode;
+
+use super::host::parse_port;
+use super::{Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
+
+/// The address of a target. `Display` is its name in the log: no secret is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The kind of target.
+    pub kind: &'static Kind,
+    /// The scheme, aliases replaced.
+    pub scheme: &'static Scheme,
+    /// The user, decoded; never empty.
+    pub user: Option<String>,
+    /// The password, decoded; an empty one differs from none.
+    pub password: Option<Secret>,
+    /// The host and the port.
+    pub endpoint: Endpoint,
+    /// The path as it is written: empty, or with its first slash.
+    pub path: String,
+    /// What follows the `?`, as it is written.
+    pub query: Option<Secret>,
+    /// What follows the `#`, decoded. It is for `wait` alone and never sent.
+    pub options: Vec<(String, Secret)>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// Where a target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a setting of `wait`: a parameter that the kind does not know is a mistake.
+    Ours,
+    /// In an application's own variable: the parameters of its driver are passed over.
+    Application,
+}
+
+impl Address {
+    /// Parses a target. Where `kind` is given, the scheme may be left out, and only its schemes
+    /// count; otherwise `kinds` are looked through, and a target without a scheme is of the first.
+    ///
+    /// # Errors
+    /// Says what was expected, without any part of the text.
+    pub fn parse(
+        text: &str,
+        kinds: &[&'static Kind],
+        kind: Option<&'static Kind>,
+        origin: Origin,
+    ) -> Result<Self, Expected> {
+        let (kind, scheme, rest) = match (text.split_once("://"), kind) {
+            (Some((name, rest)), None) => {
+                let found = kinds
+                    .iter()
+                    .find_map(|kind| Some((*kind, kind.scheme(name)?)));
+                let (kind, scheme) = found.ok_or_else(|| Expected::scheme(kinds))?;
+                (kind, scheme, rest)
+            }
+            (Some((name, rest)), Some(kind)) => {
+                let expected = || {
+                    let scheme = kind.schemes[0].name;
+                    Expected::new(format!(
+                        "expected a {scheme}:// URL, or one without the scheme"
+                    ))
+                };
+                (kind, kind.scheme(name).ok_or_else(expected)?, rest)
+            }
+            (None, kind) => {
+                let kind = kind.unwrap_or(kinds[0]);
+                (kind, &kind.schemes[0], text)
+            }
+        };
+        if kind.parse.is_none() {
+            return Err(Expected::compiled_in(kind));
+        }
+        let (rest, options) = split_options(rest);
+        let options = parse_options(options, kind)?;
+        let (authority, path, query) = split(rest);
+        let (login, endpoint) = match authority.rsplit_once('@') {
+            Some((login, endpoint)) => (Some(login), endpoint),
+            None => (None, authority),
+        };
+        let endpoint = match decode(endpoint)? {
+            empty if empty.is_empty() && scheme.default_port.is_some() => {
+                return Err(Expected::new("expected a host"));
+            }
+            endpoint => Endpoint::parse(&endpoint, scheme.default_port)?,
+        };
+        // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
+        // it is one of a web page's characters.
+        let is_suspect = login.is_some() || kind.parameters != Parameters::Opaque;
+        if is_suspect && rest[authority.len()..].contains('@') {
+            return Err(Expected::new(
+                "an '@' after the host: in a URL, special characters are percent-encoded",
+            ));
+        }
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
+        {
+            Some((user, password)) => (
+                Some(decode(user)?).filter(|user| !user.is_empty()),
+                match login {
+                    Some(login) if login.contains(':') => Some(Secret::new(decode(password)?)),
+                    _ => None,
+                },
+            ),
+            None => (None, None),
+        };
+        let mut address = Self {
+            kind,
+            scheme,
+            user,
+            password,
+            endpoint,
+            path: path.to_owned(),
+            query: query.map(Secret::new),
+            options,
+            origin,
+        };
+        address.check_parameters()?;
+        Ok(address)
+    }
+
+    /// Drops the parameters that the kind does not know, if they may be there.
+    fn check_parameters(&mut self) -> Result<(), Expected> {
+        let (Parameters::Known(known), Some(query)) = (self.kind.parameters, &self.query) else {
+            return Ok(());
+        };
+        let name = |pair: &&str| pair.split('=').next().unwrap_or_default().to_owned();
+        let pairs = query.expose().split('&').filter(|pair| !pair.is_empty());
+        let (known_ones, others): (Vec<_>, Vec<_>) =
+            pairs.partition(|pair| known.contains(&name(pair).as_str()));
+        if !others.is_empty() && self.origin == Origin::Ours {
+            // It is not said which: it may be what a '?' and a ',' have cut out of a password.
+            return Err(Expected::one_of("an unknown parameter: expected", known));
+        }
+        let known_ones = known_ones.join("&");
+        self.query = Some(known_ones)
+            .filter(|query| !query.is_empty())
+            .map(Secret::new);
+        Ok(())
+    }
+
+    /// The parameters after the `?`, decoded.
+    ///
+    /// # Errors
+    /// Encoding that is not UTF-8.
+    fn parameters(&self) -> Result<Vec<(String, String)>, Expected> {
+        match &self.query {
+            Some(query) => pairs(query.expose(), |text| decode(&text.replace('+', " "))),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The value of a parameter; the last one, if it is repeated.
+    ///
+    /// # Errors
+    /// Encoding that is not UTF-8.
+    pub fn parameter(&self, name: &str) -> Result<Option<String>, Expected> {
+        let parameters = self.parameters()?.into_iter().rev();
+        let mut values = parameters.filter_map(|(known, value)| (known == name).then_some(value));
+        Ok(values.next())
+    }
+
+    /// Where the server is: at the socket that the parameter `socket` names, or else at the host.
+    ///
+    /// # Errors
+    /// A socket that is no absolute path.
+    pub fn at(&self) -> Result<At, Expected> {
+        match self.parameter("socket")? {
+            Some(path) if path.starts_with('/') => Ok(At::Socket(path.into())),
+            Some(_) if self.origin == Origin::Ours => Err(Expected::new("expected socket=/PATH")),
+            _ => Ok(At::Tcp(self.endpoint.clone())),
+        }
+    }
+
+    /// The value of the option `tls`.
+    ///
+    /// # Errors
+    /// A mode that does not exist.
+    #[cfg(feature = "tls")]
+    pub fn tls_mode(&self) -> Result<Option<TlsMode>, Expected> {
+        let parse = |name: &str| {
+            let names = TlsMode::ALL.map(|(name, _)| name);
+            TlsMode::parse(name).ok_or_else(|| Expected::one_of("expected tls to be", &names))
+        };
+        self.option("tls").map(parse).transpose()
+    }
+
+    /// An option after the `#`; the last one, if it is repeated.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let mut options = self.options.iter().rev();
+        options.find_map(|(known, value)| (known == name).then(|| value.expose()))
+    }
+
+    /// The one segment that a path may have, decoded; `None` if it is empty.
+    ///
+    /// # Errors
+    /// More than one segment.
+    pub fn segment(&self) -> Result<Option<String>, Expected> {
+        let path = self.path.strip_prefix('/').unwrap_or_default();
+        match path.contains('/') {
+            true => Err(Expected::new("expected one name after the host")),
+            false => Ok(Some(decode(path)?).filter(|segment| !segment.is_empty())),
+        }
+    }
+
+    /// Replaces the path by one segment.
+    pub fn set_segment(&mut self, segment: &str) {
+        self.path = format!("/{}", utf8_percent_encode(segment, RESERVED));
+    }
+
+    /// The whole of it, secrets included, by which equal targets are recognised.
+    pub fn identity(&self) -> Secret {
+        let encode = |text| utf8_percent_encode(text, RESERVED);
+        let mut text = format!("{}://", self.scheme.name);
+        if let Some(user) = &self.user {
+            text += &encode(user).to_string();
+        }
+        if let Some(password) = &self.password {
+            text += &format!(":{}", encode(password.expose()));
+        }
+        if self.user.is_some() || self.password.is_some() {
+            text.push('@');
+        }
+        text += &format!("{}{}", self.endpoint, self.path);
+        if let Some(query) = &self.query {
+            text += &format!("?{}", query.expose());
+        }
+        for (at, (name, value)) in self.options.iter().enumerate() {
+            let separator = if at == 0 { '#' } else { '&' };
+            text += &format!("{separator}{name}={}", encode(value.expose()));
+        }
+        Secret::new(text)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The first kind is the one that needs no scheme.
+        if self.scheme.default_port.is_some() {
+            write!(f, "{}://", self.scheme.name)?;
+        }
+        if let Some(user) = &self.user {
+            write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
+        }
+        write!(f, "{}{}", self.endpoint, self.path)?;
+        match (&self.query, self.kind.parameters) {
+            (None, _) => Ok(()),
+            (Some(_), Parameters::Opaque) => f.write_str("?…"),
+            (Some(query), Parameters::Known(_)) => write!(f, "?{}", query.expose()),
+        }
+    }
+}
+
+/// Splits what follows the scheme into authority, path and query.
+fn split(text: &str) -> (&str, &str, Option<&str>) {
+    let (text, query) = match text.split_once('?') {
+        Some((text, query)) => (text, Some(query)),
+        None => (text, None),
+    };
+    let (authority, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+    (authority, path, query)
+}
+
+/// Splits the options off a target.
+pub(crate) fn split_options(text: &str) -> (&str, &str) {
+    text.split_once('#').unwrap_or((text, ""))
+}
+
+/// Parses the options of a target.
+fn parse_options(text: &str, kind: &Kind) -> Result<Vec<(String, Secret)>, Expected> {
+    let options = pairs(text, decode)?;
+    if options
+        .iter()
+        .any(|(name, _)| !kind.options.contains(&name.as_str()))
+    {
+        return Err(match kind.options {
+            [] => Expected::new("expected no option after '#': there are none for this target"),
+            options => Expected::one_of("an unknown option after '#': expected", options),
+        });
+    }
+    let options = options.into_iter();
+    Ok(options
+        .map(|(name, value)| (name, Secret::new(value)))
+        .collect())
+}
+
+/// Splits `NAME=VALUE&…`; empty pairs are passed over.
+fn pairs(
+    text: &str,
+    decode: impl Fn(&str) -> Result<String, Expected>,
+) -> Result<Vec<(String, String)>, Expected> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+/// Decodes percent-encoding.
+pub(super) fn decode(text: &str) -> Result<String, Expected> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| Expected::new("percent-encoding that is not UTF-8"))?;
+    Ok(decoded.into_owned())
+}
+
+/// A malformed target as it may be printed: scheme, host and port, and only where they cannot be
+/// anything else.
+pub fn shown(text: &str) -> String {
+    let is_scheme = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    let (scheme, rest) = match text.split_once("://") {
+        Some((name, rest)) if is_scheme(name) => (&text[..name.len() + 3], rest),
+        _ => ("", text),
+    };
+    let authority = &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())];
+    let (login, endpoint) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // An '@' that comes later ends a password that was not encoded, and in `Server=db;Password=p@ss`
+    // it begins no host.
+    let is_clear = rest.matches('@').count() == authority.matches('@').count()
+        && !(scheme.is_empty() && login.contains('='));
+    if !is_clear {
+        return format!("{scheme}…");
+    }
+    let hidden = if authority.contains('@') { "…@" } else { "" };
+    // What cannot be a port is the rest of a login, or of an address without brackets.
+    let (host, port) = match endpoint.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (endpoint, None),
+    };
+    let is_host = host.parse::<Host>().is_ok();
+    let is_port = |port: &str| port.is_empty() || parse_port(port).is_ok() || is_wrong_port(port);
+    let (end, is_whole) = match port {
+        Some(port) if is_host && is_port(port) => (format!(":{port}"), true),
+        Some(_) if is_host => (":…".to_owned(), true),
+        Some(_) => (String::new(), false),
+        None => (String::new(), is_host),
+    };
+    let host = if is_host { host } else { "" };
+    let rest = match is_whole && authority.len() == rest.len() {
+        true => "",
+        false => "…",
+    };
+    let end = if rest == "…" {
+        end.trim_end_matches('…')
+    } else {
+        &end
+    };
+    format!("{scheme}{hidden}{host}{end}{rest}")
+}
+
+/// A number that is no port, such as 0 or 99999.
+fn is_wrong_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The characters that are percent-encoded in a printed user or path segment.
+const RESERVED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_target_is_shown_as_far_as_it_cannot_be_a_secret() {
+        for (text, expected) in [
+            ("db:99999", "db:99999"),
+            ("db:80:90", "…"),
+            ("[::1", "…"),
+            ("db:http", "db:…"),
+            ("db:999999", "db:…"),
+            ("abc", "abc"),
+            ("any://app:secret@db:x/shop", "any://…@db:…"),
+            ("any://app:p@ss@db:0", "any://…@db:0"),
+            ("any://app:p?ss@db:0", "any://…"),
+            ("any://app:se/cret@db:0", "any://…"),
+            ("any://db:0/secret", "any://db:0…"),
+            ("app:secret@db:99999", "…@db:99999"),
+            ("app:sec", "app:…"),
+            ("app:sec[", "app:…"),
+            ("any://app:sec", "any://app:…"),
+            ("any://app:12?sec", "any://app:12…"),
+            ("cret@db", "…@db"),
+            ("app:sec://ret@db", "…"),
+            ("db:1/x?password=secret", "db:1…"),
+            ("any:host=db;password=secret", "any:…"),
+            ("Server=db;Password=secret", "…"),
+            ("Server=db;Password=p@secret", "…"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_split_at_the_first_delimiter() {
+        assert_eq!(split("a@b:1/c/d?e?f/g"), ("a@b:1", "/c/d", Some("e?f/g")));
+        assert_eq!(split("b"), ("b", "", None));
+        assert_eq!(split("b?x=/y"), ("b", "", Some("x=/y")));
+        assert_eq!(split_options("b:1#c#d"), ("b:1", "c#d"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Targets: how they are written, printed and made, and what kinds of them can say about themselves.
+//! Nothing here touches the network.
+#![forbid(unsafe_code)]
+
+pub mod address;
+mod host;
+mod kind;
+pub mod secret;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+
+use crate::net::At;
+use crate::probe::Probe;
+pub use address::{Address, Origin};
+pub use host::{Endpoint, Host};
+pub use kind::{Kind, Parameters, Parse, Scheme, Setting};
+pub use secret::{Password, Secret, SecretFile};
+
+/// A target, complete. `Display` is its name in the log; no secret is in it.
+#[derive(Debug)]
+pub struct Target {
+    /// The kind of target.
+    pub kind: &'static Kind,
+    /// The way to try it.
+    pub probe: Box<dyn Probe>,
+    name: String,
+    /// Where a connection is made, if one is.
+    at: Option<At>,
+    /// Everything that it was made of, secrets included.
+    identity: Secret,
+}
+
+impl Target {
+    /// A target that has no address, by its name.
+    pub fn named(kind: &'static Kind, name: impl Into<String>, probe: Box<dyn Probe>) -> Self {
+        let name = name.into();
+        Self {
+            kind,
+            probe,
+            at: None,
+            identity: Secret::new(name.clone()),
+            name,
+        }
+    }
+
+    /// The same, where the name alone does not tell it from others.
+    #[must_use]
+    pub fn known_as(self, identity: String) -> Self {
+        let identity = Secret::new(identity);
+        Self { identity, ..self }
+    }
+
+    /// The target at an address.
+    ///
+    /// # Errors
+    /// The kind's own, and for a kind that is not compiled in.
+    pub fn at(mut address: Address, defaults: &Defaults<'_>) -> Result<Self, Expected> {
+        let kind = address.kind;
+        let identity = address.identity();
+        let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
+        let at = match kind.parameters {
+            Parameters::Known(_) => address.at()?,
+            Parameters::Opaque => At::Tcp(address.endpoint.clone()),
+        };
+        let probe = parse(&mut address, defaults)?;
+        Ok(Self {
+            kind,
+            probe,
+            name: address.to_string(),
+            at: Some(at),
+            identity,
+        })
+    }
+
+    /// Whether it is the same target, down to the password.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.identity == other.identity
+    }
+
+    /// Whether it is at the same host and port.
+    pub fn is_at_same_place(&self, other: &Self) -> bool {
+        self.at.is_some() && self.at == other.at
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Why a text is not a target: what was expected in its place. No part of the text is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Expected(Cow<'static, str>);
+
+impl Expected {
+    /// In these words.
+    pub fn new(what: impl Into<Cow<'static, str>>) -> Self {
+        Self(what.into())
+    }
+
+    /// One of several names.
+    pub fn one_of(what: &str, names: &[&str]) -> Self {
+        let names = match names {
+            [first, .., last] => match &names[1..names.len() - 1] {
+                [] => format!("{first} or {last}"),
+                middle => format!("{first}, {} or {last}", middle.join(", ")),
+            },
+            names => names.concat(),
+        };
+        Self::new(format!("{what} {names}"))
+    }
+
+    /// A scheme of one of these kinds.
+    fn scheme(kinds: &[&'static Kind]) -> Self {
+        let schemes = kinds.iter().flat_map(|kind| kind.schemes);
+        let schemes: String = schemes
+            .map(|scheme| format!("{}://…, ", scheme.name))
+            .collect();
+        Self::new(format!("expected HOST:PORT, {schemes}or env:NAME"))
+    }
+
+    /// A kind that is compiled in.
+    fn compiled_in(kind: &Kind) -> Self {
+        Self::new(format!("support for {} is not compiled in", kind.name))
+    }
+}
+
+/// The settings of a kind, for targets that do not say themselves, and the variables that options
+/// name.
+pub struct Defaults<'a> {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// The value of a variable, `None` if it is empty.
+    pub variable: &'a dyn Fn(&str) -> Result<Option<String>, Expected>,
+    /// Things that the user should know.
+    pub notices: RefCell<Vec<String>>,
+}
+
+/// Who logs in, where, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: Option<String>,
+    /// The password.
+    pub password: Option<Password>,
+    /// The database, or whatever the path of a URL names.
+    pub database: Option<String>,
+}
+
+impl Defaults<'_> {
+    fn get(&self, suffix: &str) -> Result<Option<String>, Expected> {
+        (self.variable)(&format!("{}_{suffix}", self.kind.variable()))
+    }
+
+    /// The login of a target: from the address, from its options, or from the kind's settings. What
+    /// is printed of it is put into the address.
+    ///
+    /// # Errors
+    /// Two passwords at once, and text that is not UTF-8.
+    pub fn login(&self, address: &mut Address) -> Result<Login, Expected> {
+        let or_default = |own: Option<String>, setting: Setting| match own {
+            None if self.kind.settings.contains(&setting) => self.get(setting.suffixes()[0]),
+            own => Ok(own),
+        };
+        address.user = or_default(address.user.take(), Setting::User)?;
+        let database = or_default(address.segment()?, Setting::Database)?;
+        match &database {
+            Some(database) => address.set_segment(database),
+            None => address.path.clear(),
+        }
+        Ok(Login {
+            user: address.user.clone(),
+            password: self.password(address)?,
+            database,
+        })
+    }
+
+    fn password(&self, address: &Address) -> Result<Option<Password>, Expected> {
+        let (variable, file) = (
+            address.option("password-env"),
+            address.option("password-file"),
+        );
+        let own = [
+            address.password.is_some(),
+            variable.is_some(),
+            file.is_some(),
+        ];
+        if own.into_iter().filter(|is_given| *is_given).count() > 1 {
+            return Err(Expected::new(
+                "expected one of a password, password-file and password-env",
+            ));
+        }
+        let given = |text: String| Some(Password::Given(Secret::new(text)));
+        let from_file = |path: &str| Some(Password::File(SecretFile::new(path)));
+        if let Some(password) = &address.password {
+            return Ok(Some(Password::Given(password.clone())));
+        }
+        if let Some(path) = file {
+            return Ok(from_file(path));
+        }
+        if let Some(name) = variable {
+            let value = (self.variable)(name)?;
+            let value = value.ok_or_else(|| {
+                Expected::new("expected password-env to name a variable that is set")
+            })?;
+            return Ok(given(value));
+        }
+        match (self.get("PASSWORD")?, self.get("PASSWORD_FILE")?) {
+            (Some(_), Some(_)) => {
+                let variable = self.kind.variable();
+                Err(Expected::new(format!(
+                    "expected one of {variable}_PASSWORD and {variable}_PASSWORD_FILE, not both"
+                )))
+            }
+            (Some(password), None) => Ok(given(password)),
+            (None, Some(path)) => Ok(from_file(&path)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The statement that must return a row: the target's own, or the kind's.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8.
+    pub fn query(&self, address: &Address) -> Result<Option<String>, Expected> {
+        match address.option("query") {
+            Some(query) => Ok(Some(query.to_owned()).filter(|query| !query.trim().is_empty())),
+            None => self.get("QUERY"),
+        }
+    }
+
+    /// Something that the user should know.
+    pub fn notice(&self, text: String) {
+        self.notices.borrow_mut().push(text);
+    }
+}
+
+/// The variable's name, if a text is `env:NAME`. `env:3306` is a host and its port.
+pub fn env_reference(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("env:")?;
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    is_name.then_some(name)
+}

@@ -1,0 +1,116 @@
+//! Text that is never printed.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+use crate::probe::{NotReady, reason};
+
+/// The longest file with a password or certificates that is read, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// Text that neither `Debug` nor anything else prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, to be sent.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The source of a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// The password itself.
+    Given(Secret),
+    /// A file that holds it, read anew for every attempt.
+    File(SecretFile),
+}
+
+/// A file that holds a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretFile(PathBuf);
+
+impl SecretFile {
+    /// The file at this path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The contents.
+    ///
+    /// # Errors
+    /// The system's, and for a file that is too long.
+    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
+        read(&self.0)
+    }
+
+    /// The secret in the contents of the file.
+    pub(crate) fn parse(&self, contents: io::Result<Vec<u8>>) -> Result<Secret, NotReady> {
+        let missing = |what: &str| {
+            let reason = reason::MISSING
+                .with_hint("does the secret exist, is it mounted, and may this user read it?");
+            NotReady::new(&reason, format!("the password's file {self} {what}"))
+        };
+        let contents = contents.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => missing("does not exist"),
+            _ => missing(&format!("cannot be read: {error}")),
+        })?;
+        if contents.is_empty() {
+            return Err(missing("is empty"));
+        }
+        let text = String::from_utf8(contents).map_err(|_| missing("is not UTF-8 text"))?;
+        // One line end, as editors and `echo` leave it, is not part of the secret.
+        let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
+        Ok(Secret::new(line.unwrap_or(&text)))
+    }
+}
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretFile({self})")
+    }
+}
+
+impl fmt::Display for SecretFile {
+    /// A path that does not begin at the root may be the secret itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_absolute() {
+            true => self.0.display().fmt(f),
+            false => f.write_str("…"),
+        }
+    }
+}
+
+/// Reads a file that is to be read whole, such as one with certificates.
+///
+/// # Errors
+/// The system's, for anything but a regular file, and for a file that is too long.
+pub fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
+    // A pipe or a device might never end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut contents = Vec::new();
+    let read = File::open(path)?
+        .take(LONGEST_FILE + 1)
+        .read_to_end(&mut contents)?;
+    match read as u64 > LONGEST_FILE {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(contents),
+    }
+}
