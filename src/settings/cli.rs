@@ -120,7 +120,7 @@ fn after_help() -> String {
          a '#'. DURATION: a number of seconds, or for example 500ms or 1m 30s; --timeout also takes \
          infinity. A flag beats its variable. Only as variables: {}, WAIT_SCRUB, WAIT_TLS_CA_FILE, \
          SSL_CERT_FILE.\n\n\
-         Exit status: 0 all is ready and there is no command, 1 not ready in time, 2 unusable settings, 126 \
+         Exit status: 0 all is ready and no command, 1 not ready in time, 2 unusable settings, 126 \
          or 127 the command cannot be executed or found, 128+n ended by signal n, otherwise the command's own.",
         schemes.join(" "),
         variables.join(", "),
