@@ -114,8 +114,10 @@ impl Roots {
 
     fn all(&self) -> Arc<RootCertStore> {
         let all = self.all.get_or_init(|| {
-            let mut roots =
-                RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            let mut roots = webpki_roots::TLS_SERVER_ROOTS
+                .iter()
+                .cloned()
+                .collect::<RootCertStore>();
             // A certificate that cannot be parsed cannot have signed anything.
             roots.add_parsable_certificates(self.authorities.iter().cloned());
             Arc::new(roots)

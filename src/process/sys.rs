@@ -29,6 +29,9 @@ impl OneThread {
     pub unsafe fn promise() -> Self {
         Self(PhantomData)
     }
+
+    /// Ends the promise.
+    pub fn end(self) {}
 }
 
 /// A signal's disposition, changed until it is put back.
@@ -204,7 +207,17 @@ fn all_but_faults() -> SigSet {
 fn ending_signals() -> impl Iterator<Item = c_int> {
     let others = FAULTS.into_iter().chain(HARMLESS);
     let others: Vec<_> = others.map(|signal| signal as c_int).collect();
-    (1..=libc::SIGRTMAX()).filter(move |number| !others.contains(number))
+    (1..=last_signal()).filter(move |number| !others.contains(number))
+}
+
+#[cfg(target_os = "linux")]
+fn last_signal() -> c_int {
+    libc::SIGRTMAX()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn last_signal() -> c_int {
+    libc::SIGUSR2
 }
 
 /// Sets a handler for every signal that ends a process by default, unless the signal is ignored.
@@ -341,7 +354,7 @@ impl Received {
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         loop {
             // SAFETY: both pointers are to what they have to be.
-            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &mut info) };
+            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
             if number > 0 {
                 return Self {
                     number,
@@ -392,7 +405,7 @@ pub fn next_change() -> Option<(Pid, Change)> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
     // SAFETY: the pointer is to a status.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED) };
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
     let change = if libc::WIFSTOPPED(status) {
         Change::Stopped(libc::WSTOPSIG(status))
     } else if libc::WIFSIGNALED(status) {

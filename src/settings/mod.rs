@@ -521,7 +521,7 @@ impl<'a> Resolver<'a> {
         Ok(Timing {
             timeout: self.duration(
                 "--timeout",
-                &cli.timeout,
+                cli.timeout.as_deref(),
                 &environment::TIMEOUT,
                 default.timeout,
                 |text| {
@@ -531,28 +531,28 @@ impl<'a> Resolver<'a> {
             )?,
             connect_timeout: self.duration(
                 "--connect-timeout",
-                &cli.connect_timeout,
+                cli.connect_timeout.as_deref(),
                 &environment::CONNECT_TIMEOUT,
                 default.connect_timeout,
                 |text| parse_duration(text).filter(|duration| !duration.is_zero()),
             )?,
             interval: self.duration(
                 "--interval",
-                &cli.interval,
+                cli.interval.as_deref(),
                 &environment::INTERVAL,
                 default.interval,
                 given,
             )?,
             before: self.duration(
                 "--before",
-                &cli.before,
+                cli.before.as_deref(),
                 &environment::BEFORE,
                 default.before,
                 parse_duration,
             )?,
             after: self.duration(
                 "--after",
-                &cli.after,
+                cli.after.as_deref(),
                 &environment::AFTER,
                 default.after,
                 parse_duration,
@@ -565,12 +565,12 @@ impl<'a> Resolver<'a> {
     fn duration<T: ShowDefault>(
         &mut self,
         flag: &str,
-        typed: &Option<String>,
+        typed: Option<&str>,
         variable: &Variable,
         default: T,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let Some(given) = self.text(flag, typed.as_deref(), variable)? else {
+        let Some(given) = self.text(flag, typed, variable)? else {
             return Ok(default);
         };
         let text = given.value.trim();

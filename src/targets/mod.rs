@@ -117,10 +117,9 @@ impl Expected {
     /// A scheme of one of these kinds.
     fn scheme(kinds: &[&'static Kind]) -> Self {
         let schemes = kinds.iter().flat_map(|kind| kind.schemes);
-        let schemes: String = schemes
-            .map(|scheme| format!("{}://…, ", scheme.name))
-            .collect();
-        Self::new(format!("expected HOST:PORT, {schemes}or env:NAME"))
+        let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
+        let schemes = schemes.join("://…, ");
+        Self::new(format!("expected HOST:PORT, {schemes}://… or env:NAME"))
     }
 
     /// A kind that is compiled in.
