@@ -90,15 +90,15 @@ pub const UNREACHABLE: Reason = Reason::new(
 pub const TIMED_OUT: Reason = Reason::new(
     "timed_out",
     Retry::Soon,
-    "there is no answer; the line says to which step",
-    "is the host up and responding, and is no firewall dropping this?",
+    "there is no answer to the step that the line names",
+    "is the host up and responding, and does no firewall drop the packets?",
 );
 /// The server closes the connection too early.
 pub const CLOSED: Reason = Reason::new(
     "closed",
     Retry::Soon,
     "the server closes the connection too early",
-    "is there a server behind the port? A published port is open before its container listens",
+    "does a server listen on the port? A published port is open before its container listens",
 );
 /// The server speaks another protocol.
 pub const PROTOCOL: Reason = Reason::new(
@@ -134,7 +134,7 @@ pub const ACCESS_DENIED: Reason = Reason::new(
 pub const UNKNOWN_DATABASE: Reason = Reason::new(
     "unknown_database",
     Retry::BackOff,
-    "the login is right, but this user has no such database",
+    "the login succeeds, but this user has no such database",
     "create the database and give the user access to it, or check its name",
 )
 .permanent();
@@ -191,7 +191,7 @@ pub const QUERY_EMPTY: Reason = Reason::new(
 pub const SERVER_ERROR: Reason = Reason::new(
     "server_error",
     Retry::BackOff,
-    "the server reports any other error",
+    "the server reports an error that has no other reason",
     "the server's log may say more",
 );
 

@@ -27,8 +27,8 @@ pub(super) static KIND: Kind = Kind {
     options: &[],
     reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],
-    ready_when: "GET is answered with a status from 200 to 399; redirects are not followed, the \
-                 certificate is verified, and `USER:PASSWORD@` is basic authentication",
+    ready_when: "a GET request is answered with a status from 200 to 399; redirects are not followed, \
+                 and the certificate is verified",
     examples: &[
         "http://web/",
         "http://app:secret@web:8080/health?deep=1",

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::probe::{NotReady, Reason, reason};
 
-const LOCKED: &str = "ALTER USER … ACCOUNT UNLOCK, and see what locked it";
+const LOCKED: &str = "the account is locked: ALTER USER … ACCOUNT UNLOCK";
 const EXPIRED: &str = "the password has expired: ALTER USER … IDENTIFIED BY …";
 const LIMITED: &str = "the account has a limit of its own: ALTER USER … WITH MAX_USER_CONNECTIONS, \
                        or max_user_connections";

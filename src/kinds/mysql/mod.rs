@@ -55,7 +55,7 @@ pub(super) static KIND: Kind = Kind {
     codes: &[],
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
                  are answered, and the query, if there is one, returns a row. Without a user: the \
-                 server decides a login, even if it denies it",
+                 server accepts or denies a login",
     examples: &[
         "mysql://db",
         "mysql://app:secret@db/shop",
