@@ -11,6 +11,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc::{self, c_char, c_int};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::Signal::{
+    SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGSYS, SIGTRAP, SIGTSTP,
+    SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
@@ -80,7 +84,7 @@ impl Inherited {
     pub fn take_over() -> Self {
         occupy_closed_standard_streams();
         // A reader of the log that goes away must not end the wait.
-        let sigpipe = Disposition::ignore(Signal::SIGPIPE);
+        let sigpipe = Disposition::ignore(SIGPIPE);
         Self { sigpipe }
     }
 
@@ -150,27 +154,12 @@ pub fn overwrite_in_environment(_: &OneThread, is_overwritten: impl Fn(&[u8]) ->
 }
 
 /// Signals that a process earns by a fault of its own. They are neither blocked nor passed on.
-const FAULTS: [Signal; 7] = [
-    Signal::SIGILL,
-    Signal::SIGTRAP,
-    Signal::SIGABRT,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGSEGV,
-    Signal::SIGSYS,
-];
+const FAULTS: [Signal; 7] = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
 
 /// Signals that do not end a process by default, besides SIGKILL and SIGSTOP, which cannot be
 /// caught, and SIGPIPE, which the wait ignores.
 const HARMLESS: [Signal; 8] = [
-    Signal::SIGPIPE,
-    Signal::SIGCHLD,
-    Signal::SIGCONT,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGURG,
-    Signal::SIGWINCH,
+    SIGPIPE, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
 ];
 
 /// A signal mask that has to be put back.
@@ -372,7 +361,7 @@ impl Received {
             if let Ok(signal) = set.wait() {
                 return Self {
                     number: signal as c_int,
-                    is_from_kernel: signal == Signal::SIGCHLD,
+                    is_from_kernel: signal == SIGCHLD,
                 };
             }
         }

@@ -128,6 +128,20 @@ impl Expected {
     }
 }
 
+/// The value that a name stands for, in upper or lower case.
+///
+/// # Errors
+/// A name that is not one of these; the words before their list are given.
+pub fn one_of<T: Copy>(what: &str, name: &str, values: &[(&str, T)]) -> Result<T, Expected> {
+    let found = values
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+        Expected::one_of(what, &names)
+    })
+}
+
 /// The settings of a kind, for targets that do not say themselves, and the variables that options
 /// name.
 pub struct Defaults<'a> {
