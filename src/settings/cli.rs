@@ -105,51 +105,26 @@ pub fn command() -> clap::Command {
 }
 
 fn after_help() -> String {
-    let schemes = KINDS.iter().flat_map(|kind| kind.schemes);
-    let schemes: Vec<_> = schemes
-        .map(|scheme| format!("{}://", scheme.name))
-        .collect();
-    let mut variables = Vec::new();
-    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+    let kinds = KINDS.iter().filter(|kind| !kind.schemes.is_empty());
+    let schemes: Vec<_> = kinds.map(|kind| kind.schemes[0].name).collect();
+    let kinds = KINDS.iter().filter(|kind| kind.has_settings());
+    let variables = kinds.map(|kind| {
         let suffixes = kind.settings.iter().flat_map(|setting| setting.suffixes());
         let suffixes: Vec<_> = suffixes.map(|suffix| format!("_{suffix}")).collect();
-        variables.push(format!("{}{}", kind.variable(), suffixes.join(", ")));
-    }
-    let text = format!(
-        "TARGET: HOST:PORT, a URL ({}), or env:NAME for the value of the variable NAME; options follow \
-         a '#'. DURATION: a number of seconds, or for example 500ms or 1m 30s; --timeout also takes \
-         infinity. A flag beats its variable. Only as variables: {}, WAIT_SCRUB, WAIT_TLS_CA_FILE, \
-         SSL_CERT_FILE.\n\n\
-         Exit status: 0 all is ready and no command, 1 not ready in time, 2 unusable settings, 126 \
-         or 127 the command cannot be executed or found, 128+n ended by signal n, otherwise the command's own.",
-        schemes.join(" "),
-        variables.join(", "),
-    );
-    wrapped(&text)
-}
+        format!(",\n{}{}", kind.variable(), suffixes.join(", "))
+    });
+    format!(
+        "\
+TARGET is HOST:PORT, a URL, or env:NAME for the value of the variable NAME; options follow a '#'.
+Schemes: {}.
+DURATION is a number of seconds, or for example 500ms or 1m 30s; --timeout also takes infinity.
+A flag beats its variable. Only as variables: WAIT_SCRUB, WAIT_TLS_CA_FILE, SSL_CERT_FILE{}
 
-/// Breaks lines, as clap does only with a feature that weighs more.
-fn wrapped(text: &str) -> String {
-    const WIDTH: usize = 100;
-    let mut wrapped = String::new();
-    for line in text.split('\n') {
-        let mut width = 0;
-        for word in line.split(' ') {
-            let separator = match width {
-                0 => "",
-                _ if width + 1 + word.chars().count() > WIDTH => "\n",
-                _ => " ",
-            };
-            width = match separator {
-                " " => width + 1,
-                _ => 0,
-            } + word.chars().count();
-            wrapped += separator;
-            wrapped += word;
-        }
-        wrapped.push('\n');
-    }
-    wrapped.trim_end().to_owned()
+Exit status: 0 all is ready and there is no command, 1 not ready in time, 2 unusable settings, 126
+or 127 the command cannot be executed or found, 128+n ended by signal n, otherwise the command's.",
+        schemes.join(", "),
+        variables.collect::<String>(),
+    )
 }
 
 /// The outcome of parsing a command line.

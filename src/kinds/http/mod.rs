@@ -10,18 +10,7 @@ use crate::targets::{Kind, Parameters, Scheme};
 pub(super) static KIND: Kind = Kind {
     name: "http",
     title: "HTTP and HTTPS",
-    schemes: &[
-        Scheme {
-            name: "http",
-            default_port: Some(80),
-            is_tls: false,
-        },
-        Scheme {
-            name: "https",
-            default_port: Some(443),
-            is_tls: true,
-        },
-    ],
+    schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
     parameters: Parameters::Opaque,
     options: &[],

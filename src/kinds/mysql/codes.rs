@@ -59,7 +59,7 @@ fn parse(packet: &[u8]) -> (u16, String) {
     };
     let text = packet.get(3..).unwrap_or_default();
     let text = match text {
-        [b'#', _, _, _, _, _, text @ ..] => text,
+        [b'#', sql_state_and_text @ ..] => sql_state_and_text.get(5..).unwrap_or_default(),
         text => text,
     };
     // The longest that MySQL has is 512.

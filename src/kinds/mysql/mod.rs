@@ -15,18 +15,7 @@ use crate::targets::{Kind, Parameters, Scheme, Setting};
 pub(super) static KIND: Kind = Kind {
     name: "mysql",
     title: "MySQL and MariaDB",
-    schemes: &[
-        Scheme {
-            name: "mysql",
-            default_port: Some(3306),
-            is_tls: false,
-        },
-        Scheme {
-            name: "mariadb",
-            default_port: Some(3306),
-            is_tls: false,
-        },
-    ],
+    schemes: &[Scheme::plain("mysql", 3306), Scheme::plain("mariadb", 3306)],
     settings: &[
         Setting::User,
         Setting::Password,
