@@ -41,14 +41,14 @@ impl Page {
 /// All pages that have generated parts, below the root of the repository.
 pub(crate) fn all(root: &Path) -> io::Result<Vec<Page>> {
     let mut pages = vec![
-        page(root.join("README.md"), glance_parts(), None)?,
-        page(root.join("docs/settings.md"), settings_parts(), None)?,
-        page(root.join("docs/reasons.md"), reasons_parts(), None)?,
-        page(root.join("docs/targets/README.md"), targets_parts(), None)?,
+        page(root.join("README.md"), &glance_parts(), None)?,
+        page(root.join("docs/settings.md"), &settings_parts(), None)?,
+        page(root.join("docs/reasons.md"), &reasons_parts(), None)?,
+        page(root.join("docs/targets/README.md"), &targets_parts(), None)?,
     ];
     for kind in KINDS {
         let path = root.join(format!("docs/targets/{}.md", kind.name));
-        pages.push(page(path, kind_parts(kind), Some(&new_page(kind)))?);
+        pages.push(page(path, &kind_parts(kind), Some(&new_page(kind)))?);
     }
     Ok(pages)
 }
@@ -57,7 +57,7 @@ pub(crate) fn all(root: &Path) -> io::Result<Vec<Page>> {
 type Parts = BTreeMap<&'static str, String>;
 
 /// A page with its generated parts replaced. `template` is what a page without a file starts from.
-fn page(path: PathBuf, parts: Parts, template: Option<&str>) -> io::Result<Page> {
+fn page(path: PathBuf, parts: &Parts, template: Option<&str>) -> io::Result<Page> {
     let old = match (fs::read_to_string(&path), template) {
         (Err(error), Some(_)) if error.kind() == io::ErrorKind::NotFound => String::new(),
         (read, _) => read?,
@@ -66,7 +66,7 @@ fn page(path: PathBuf, parts: Parts, template: Option<&str>) -> io::Result<Page>
         ("", Some(template)) => template,
         (old, _) => old,
     };
-    let new = filled(text, &parts)
+    let new = filled(text, parts)
         .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
     Ok(Page { path, old, new })
 }
@@ -266,7 +266,9 @@ fn reasons(kind: &Kind) -> String {
     let mut head = vec!["reason", "when", "hint", "codes of the server"];
     if kind.codes.is_empty() {
         head.pop();
-        rows.iter_mut().for_each(|row| row.truncate(head.len()));
+        for row in &mut rows {
+            row.truncate(head.len());
+        }
     }
     // Those with a hint of their own, and those of common reasons.
     let is_listed = |reason: &Reason| {
@@ -310,11 +312,7 @@ fn kind_parts(kind: &Kind) -> Parts {
 fn summary(kind: &Kind) -> String {
     let mut text = format!("**Ready when:** {}.\n", kind.ready_when);
     if let Some(first) = kind.examples.first() {
-        let lines: String = kind
-            .examples
-            .iter()
-            .map(|line| format!("    {line}\n"))
-            .collect();
+        let lines = format!("    {}\n", kind.examples.join("\n    "));
         text += &format!(
             "\nTargets, as they are written in `WAIT_HOSTS` and after `--for`:\n\n{lines}"
         );
