@@ -301,12 +301,12 @@ fn no_secret_of_a_broken_example_is_printed() {
             broken.push(example.replacen(PASSWORD, &format!("{c}{PASSWORD}"), 1));
         }
         broken.push(example.replacen(PASSWORD, &format!("{PASSWORD}%ff"), 1));
-        broken.push(format!("{example}#unknown={PASSWORD}"));
-        let separator = match example.contains(['?', '#']) {
-            true => '&',
-            false => '?',
-        };
-        broken.push(format!("{example}{separator}unknown={PASSWORD}"));
+        for separator in match example.contains(['?', '#']) {
+            true => ['&', '&'],
+            false => ['?', '#'],
+        } {
+            broken.push(format!("{example}{separator}unknown={PASSWORD}"));
+        }
         broken.extend(
             example
                 .split_once("://")
