@@ -87,7 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     if config.scrub {
         sys::remove_from_environment(&thread, environment::is_scrubbed);
     }
-    drop(thread); // the wait may start others
+    thread.end(); // the wait may start others
 
     let command = config.command.clone();
     match wait_for_all(config, live) {

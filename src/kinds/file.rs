@@ -26,7 +26,7 @@ pub(super) static KIND: Kind = Kind {
 /// The target at a path.
 pub(super) fn target(path: &Path) -> Target {
     // Two paths that are not UTF-8 may look the same.
-    let identity = format!("{path:?}");
+    let identity = path.as_os_str().as_encoded_bytes().escape_ascii().to_string();
     Target::named(&KIND, path.display().to_string(), Box::new(File(path.into()))).known_as(identity)
 }
 

@@ -39,48 +39,32 @@ pub enum Verification {
     AuthorityAndName,
 }
 
-/// Whether TLS is used, and how strictly: the values of the option `tls`, from the least strict.
+/// Whether TLS is used, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     /// Never.
     Off,
     /// Where the server offers it, the certificate not verified.
     Prefer,
-    /// Always, the certificate not verified.
-    Require,
-    /// Always, with a certificate that a trusted authority has signed.
-    VerifyCa,
-    /// Like `VerifyCa`, and for this host.
-    VerifyFull,
+    /// Always.
+    Require(Verification),
 }
 
 impl TlsMode {
-    /// All of them, with their names.
-    pub const ALL: [(&str, Self); 5] = [
+    /// All of them, with their names in the option `tls`, from the least strict.
+    pub const NAMES: [(&str, Self); 5] = [
         ("off", Self::Off),
         ("prefer", Self::Prefer),
-        ("require", Self::Require),
-        ("verify-ca", Self::VerifyCa),
-        ("verify-full", Self::VerifyFull),
+        ("require", Self::Require(Verification::Nothing)),
+        ("verify-ca", Self::Require(Verification::Authority)),
+        ("verify-full", Self::Require(Verification::AuthorityAndName)),
     ];
-
-    /// The mode of a name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find_map(|(known, mode)| (known == name).then_some(mode))
-    }
-
-    /// Whether a connection without TLS is refused.
-    pub fn is_required(self) -> bool {
-        !matches!(self, Self::Off | Self::Prefer)
-    }
 
     /// What of the certificate is verified.
     pub fn verification(self) -> Verification {
         match self {
-            Self::Off | Self::Prefer | Self::Require => Verification::Nothing,
-            Self::VerifyCa => Verification::Authority,
-            Self::VerifyFull => Verification::AuthorityAndName,
+            Self::Off | Self::Prefer => Verification::Nothing,
+            Self::Require(verification) => verification,
         }
     }
 }
@@ -114,8 +98,10 @@ impl Roots {
 
     fn all(&self) -> Arc<RootCertStore> {
         let all = self.all.get_or_init(|| {
-            let mut roots =
-                RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            let mut roots = webpki_roots::TLS_SERVER_ROOTS
+                .iter()
+                .cloned()
+                .collect::<RootCertStore>();
             // A certificate that cannot be parsed cannot have signed anything.
             roots.add_parsable_certificates(self.authorities.iter().cloned());
             Arc::new(roots)

@@ -143,7 +143,7 @@ impl Attempt {
     }
 
     /// A connection that broke.
-    pub(crate) fn broken(&self, error: &io::Error) -> NotReady {
+    pub fn broken(&self, error: &io::Error) -> NotReady {
         let phase = self.current_phase();
         #[cfg(feature = "tls")]
         if let Some(error) = error.get_ref() {
@@ -161,20 +161,20 @@ impl Attempt {
     }
 
     /// The server closed the connection.
-    pub(crate) fn closed(&self) -> NotReady {
+    pub fn closed(&self) -> NotReady {
         let phase = self.current_phase();
         let detail = format!("the server closed the connection while {phase}");
         NotReady::new(&reason::CLOSED, detail)
     }
 
     /// An answer that the protocol does not have in this place.
-    pub(crate) fn unexpected(&self) -> NotReady {
+    pub fn unexpected(&self) -> NotReady {
         let detail = format!("an unexpected answer while {}", self.current_phase());
         NotReady::new(&reason::PROTOCOL, detail)
     }
 
     /// An answer in another protocol, with the bytes that people may recognise ("SSH-", "HTTP").
-    pub(crate) fn another_protocol(&self, start: &[u8]) -> NotReady {
+    pub fn another_protocol(&self, start: &[u8]) -> NotReady {
         let (start, phase) = (&start[..start.len().min(16)], self.current_phase());
         let start = start.escape_ascii();
         let detail = format!("an answer that begins with \"{start}\" while {phase}");

@@ -35,23 +35,6 @@ pub enum Retry {
 }
 
 impl Reason {
-    const fn new(name: &'static str, retry: Retry, seen: &'static str, hint: &'static str) -> Self {
-        Self {
-            name,
-            seen,
-            hint,
-            retry,
-            permanent: false,
-        }
-    }
-
-    const fn permanent(self) -> Self {
-        Self {
-            permanent: true,
-            ..self
-        }
-    }
-
     /// The same reason with another hint.
     #[must_use]
     pub const fn with_hint(self, hint: &'static str) -> Self {
@@ -65,135 +48,81 @@ impl Reason {
     }
 }
 
-/// The name cannot be resolved.
-pub const UNRESOLVED: Reason = Reason::new(
-    "unresolved",
-    Retry::Soon,
-    "there is no such name, or no name server",
-    "is the name right, and is its service started and on the same network?",
-);
-/// The port is closed.
-pub const REFUSED: Reason = Reason::new(
-    "refused",
-    Retry::Soon,
-    "no process listens on the port",
-    "is the service started, and is this its port?",
-);
-/// There is no route to the host.
-pub const UNREACHABLE: Reason = Reason::new(
-    "unreachable",
-    Retry::Soon,
-    "there is no route to the host",
-    "is the host up, and on a network that this one reaches?",
-);
-/// There is no answer.
-pub const TIMED_OUT: Reason = Reason::new(
-    "timed_out",
-    Retry::Soon,
-    "there is no answer; the line says to which step",
-    "is the host up and responding, and is no firewall dropping this?",
-);
-/// The server closes the connection too early.
-pub const CLOSED: Reason = Reason::new(
-    "closed",
-    Retry::Soon,
-    "the server closes the connection too early",
-    "is there a server behind the port? A published port is open before its container listens",
-);
-/// The server speaks another protocol.
-pub const PROTOCOL: Reason = Reason::new(
-    "protocol",
-    Retry::Soon,
-    "the server answers in another protocol",
-    "is this the right port, and the right scheme?",
-);
-/// TLS cannot be agreed on, or the certificate is not trusted.
-pub const TLS_FAILED: Reason = Reason::new(
-    "tls_failed",
-    Retry::BackOff,
-    "TLS cannot be agreed on, or the certificate is not trusted",
-    "check the server's certificate and WAIT_TLS_CA_FILE",
-)
-.permanent();
-/// A path, a socket or a secret's file does not exist.
-pub const MISSING: Reason = Reason::new(
-    "missing",
-    Retry::Soon,
-    "the path, the socket or the file of a password does not exist",
-    "is the volume mounted, and what creates the file?",
-);
-/// The login is denied.
-pub const ACCESS_DENIED: Reason = Reason::new(
-    "access_denied",
-    Retry::BackOff,
-    "the server denies the login",
-    "check the user and the password, here and on the server",
-)
-.permanent();
-/// The database does not exist for this user.
-pub const UNKNOWN_DATABASE: Reason = Reason::new(
-    "unknown_database",
-    Retry::BackOff,
-    "the login is right, but this user has no such database",
-    "create the database and give the user access to it, or check its name",
-)
-.permanent();
-/// The server has no connection left.
-pub const TOO_MANY_CONNECTIONS: Reason = Reason::new(
-    "too_many_connections",
-    Retry::BackOff,
-    "the server or the account has no connection left",
-    "raise the server's limit, or find out which clients hold the connections",
-);
-/// The server starts and does not serve yet.
-pub const STARTING: Reason = Reason::new(
-    "starting",
-    Retry::Politely,
-    "the server says that it is still starting",
-    "large data takes time to load; the server's log may say more",
-);
-/// The server runs and does not serve.
-pub const NOT_SERVING: Reason = Reason::new(
-    "not_serving",
-    Retry::Politely,
-    "the server runs, but does not serve requests",
-    "is the node part of its cluster, and does it reach its primary?",
-);
-/// The server shuts down.
-pub const SHUTTING_DOWN: Reason = Reason::new(
-    "shutting_down",
-    Retry::BackOff,
-    "the server says that it shuts down",
-    "will the server be started again?",
-);
-/// The server requires TLS.
-pub const TLS_REQUIRED: Reason = Reason::new(
-    "tls_required",
-    Retry::BackOff,
-    "the server requires TLS, and the target forbids it",
-    "allow TLS",
-);
-/// The server refuses the query.
-pub const QUERY_FAILED: Reason = Reason::new(
-    "query_failed",
-    Retry::Politely,
-    "the server refuses the query",
-    "have the migrations run, and is the query right?",
-);
-/// The query returns no row.
-pub const QUERY_EMPTY: Reason = Reason::new(
-    "query_empty",
-    Retry::Politely,
-    "the query returns no row",
-    "have the migrations run, and is the query right?",
-);
-/// The server reports an error that no other reason covers.
-pub const SERVER_ERROR: Reason = Reason::new(
-    "server_error",
-    Retry::BackOff,
-    "the server reports any other error",
-    "the server's log may say more",
-);
+/// Declares the reasons: name, pacing, when it is given, hint.
+macro_rules! reasons {
+    ($($constant:ident $name:literal $retry:ident $($permanent:ident)?: $seen:literal, $hint:literal;)*) => {
+        $(
+            #[doc = $seen]
+            pub const $constant: Reason = Reason {
+                name: $name,
+                seen: $seen,
+                hint: $hint,
+                retry: Retry::$retry,
+                permanent: reasons!(@ $($permanent)?),
+            };
+        )*
+    };
+    (@) => { false };
+    (@ permanent) => { true };
+}
+
+// The contract's names; a kind's own reasons are in its module.
+reasons! {
+    UNRESOLVED "unresolved" Soon:
+        "there is no such name, or no name server",
+        "is the name right, and is its service started and on the same network?";
+    REFUSED "refused" Soon:
+        "no process listens on the port",
+        "is the service started, and is this its port?";
+    UNREACHABLE "unreachable" Soon:
+        "there is no route to the host",
+        "is the host up, and on a network that this one reaches?";
+    TIMED_OUT "timed_out" Soon:
+        "there is no answer to the step that the line names",
+        "is the host up and responding, and does no firewall drop the packets?";
+    CLOSED "closed" Soon:
+        "the server closes the connection too early",
+        "does a server listen on the port? A published port is open before its container listens";
+    PROTOCOL "protocol" Soon:
+        "the server answers in another protocol",
+        "is this the right port, and the right scheme?";
+    TLS_FAILED "tls_failed" BackOff permanent:
+        "TLS cannot be agreed on, or the certificate is not trusted",
+        "check the server's certificate and WAIT_TLS_CA_FILE";
+    MISSING "missing" Soon:
+        "the path, the socket or the file of a password does not exist",
+        "is the volume mounted, and what creates the file?";
+    ACCESS_DENIED "access_denied" BackOff permanent:
+        "the server denies the login",
+        "check the user and the password, here and on the server";
+    UNKNOWN_DATABASE "unknown_database" BackOff permanent:
+        "the login succeeds, but this user has no such database",
+        "create the database and give the user access to it, or check its name";
+    TOO_MANY_CONNECTIONS "too_many_connections" BackOff:
+        "the server or the account has no connection left",
+        "raise the server's limit, or find out which clients hold the connections";
+    STARTING "starting" Politely:
+        "the server says that it is still starting",
+        "large data takes time to load; the server's log may say more";
+    NOT_SERVING "not_serving" Politely:
+        "the server runs, but does not serve requests",
+        "is the node part of its cluster, and does it reach its primary?";
+    SHUTTING_DOWN "shutting_down" BackOff:
+        "the server says that it shuts down",
+        "will the server be started again?";
+    TLS_REQUIRED "tls_required" BackOff:
+        "the server requires TLS, and the target forbids it",
+        "allow TLS";
+    QUERY_FAILED "query_failed" Politely:
+        "the server refuses the query",
+        "have the migrations run, and is the query right?";
+    QUERY_EMPTY "query_empty" Politely:
+        "the query returns no row",
+        "have the migrations run, and is the query right?";
+    SERVER_ERROR "server_error" BackOff:
+        "the server reports an error that has no other reason",
+        "the server's log may say more";
+}
 
 /// The reasons that the connection itself can give, for every kind of target.
 pub const COMMON: [&Reason; 8] = [

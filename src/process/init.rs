@@ -13,6 +13,7 @@ use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 use super::sys::{self, Change, Disposition, OneThread, Received};
 use crate::settings::cli::Early;
 use crate::settings::environment;
+use crate::targets::one_of;
 
 /// Whether to be an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,15 +28,12 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "always" => Some(Self::Always),
-            "never" => Some(Self::Never),
-            _ => None,
-        }
-    }
+    /// All of them, with their names.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("always", Self::Always),
+        ("never", Self::Never),
+    ];
 
     /// What the settings say, as far as can be told before they are read in earnest: to fork
     /// later would be to fork with all that reading them takes. What makes no sense is the default
@@ -43,7 +41,7 @@ impl Mode {
     fn from_settings(flag: Option<&OsStr>, variable: Option<OsString>) -> Self {
         flag.map(OsStr::to_owned)
             .or(variable)
-            .and_then(|name| Self::parse(name.to_str()?.trim()))
+            .and_then(|name| one_of("", name.to_str()?.trim(), &Self::NAMES).ok())
             .unwrap_or_default()
     }
 }

@@ -11,6 +11,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc::{self, c_char, c_int};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::Signal::{
+    SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGSYS, SIGTRAP, SIGTSTP,
+    SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
@@ -29,6 +33,9 @@ impl OneThread {
     pub unsafe fn promise() -> Self {
         Self(PhantomData)
     }
+
+    /// Ends the promise.
+    pub fn end(self) {}
 }
 
 /// A signal's disposition, changed until it is put back.
@@ -77,7 +84,7 @@ impl Inherited {
     pub fn take_over() -> Self {
         occupy_closed_standard_streams();
         // A reader of the log that goes away must not end the wait.
-        let sigpipe = Disposition::ignore(Signal::SIGPIPE);
+        let sigpipe = Disposition::ignore(SIGPIPE);
         Self { sigpipe }
     }
 
@@ -147,27 +154,12 @@ pub fn overwrite_in_environment(_: &OneThread, is_overwritten: impl Fn(&[u8]) ->
 }
 
 /// Signals that a process earns by a fault of its own. They are neither blocked nor passed on.
-const FAULTS: [Signal; 7] = [
-    Signal::SIGILL,
-    Signal::SIGTRAP,
-    Signal::SIGABRT,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGSEGV,
-    Signal::SIGSYS,
-];
+const FAULTS: [Signal; 7] = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
 
 /// Signals that do not end a process by default, besides SIGKILL and SIGSTOP, which cannot be
 /// caught, and SIGPIPE, which the wait ignores.
 const HARMLESS: [Signal; 8] = [
-    Signal::SIGPIPE,
-    Signal::SIGCHLD,
-    Signal::SIGCONT,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGURG,
-    Signal::SIGWINCH,
+    SIGPIPE, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
 ];
 
 /// A signal mask that has to be put back.
@@ -204,7 +196,17 @@ fn all_but_faults() -> SigSet {
 fn ending_signals() -> impl Iterator<Item = c_int> {
     let others = FAULTS.into_iter().chain(HARMLESS);
     let others: Vec<_> = others.map(|signal| signal as c_int).collect();
-    (1..=libc::SIGRTMAX()).filter(move |number| !others.contains(number))
+    (1..=last_signal()).filter(move |number| !others.contains(number))
+}
+
+#[cfg(target_os = "linux")]
+fn last_signal() -> c_int {
+    libc::SIGRTMAX()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn last_signal() -> c_int {
+    libc::SIGUSR2
 }
 
 /// Sets a handler for every signal that ends a process by default, unless the signal is ignored.
@@ -341,7 +343,7 @@ impl Received {
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         loop {
             // SAFETY: both pointers are to what they have to be.
-            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &mut info) };
+            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
             if number > 0 {
                 return Self {
                     number,
@@ -359,7 +361,7 @@ impl Received {
             if let Ok(signal) = set.wait() {
                 return Self {
                     number: signal as c_int,
-                    is_from_kernel: signal == Signal::SIGCHLD,
+                    is_from_kernel: signal == SIGCHLD,
                 };
             }
         }
@@ -392,7 +394,7 @@ pub fn next_change() -> Option<(Pid, Change)> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
     // SAFETY: the pointer is to a status.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED) };
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
     let change = if libc::WIFSTOPPED(status) {
         Change::Stopped(libc::WSTOPSIG(status))
     } else if libc::WIFSIGNALED(status) {

@@ -11,9 +11,9 @@ use super::ConfigError;
 use crate::kinds::KINDS;
 use crate::targets::{Kind, address};
 
-const WHAT: &str = "What to wait for (all but --check may be repeated)";
-const HOW_LONG: &str = "How long";
-const COMMAND: &str = "The command and the log";
+const TARGETS: &str = "Targets (each flag but --check can be repeated)";
+const TIMES: &str = "Times";
+const COMMAND: &str = "Command and log";
 
 // No Debug: passwords are in it.
 /// Waits until every target is ready, then becomes COMMAND.
@@ -25,43 +25,43 @@ const COMMAND: &str = "The command and the log";
     disable_help_flag = true
 )]
 pub struct Cli {
-    /// A port, a server or a web page, see TARGET [WAIT_HOSTS]
-    #[arg(long = "for", value_name = "TARGET", help_heading = WHAT)]
+    /// A port, a server or a web page: see TARGET below [WAIT_HOSTS]
+    #[arg(long = "for", value_name = "TARGET", help_heading = TARGETS)]
     pub targets: Vec<String>,
 
     /// A file or directory that must exist [WAIT_PATHS]
-    #[arg(long = "path", value_name = "PATH", help_heading = WHAT)]
+    #[arg(long = "path", value_name = "PATH", help_heading = TARGETS)]
     pub paths: Vec<PathBuf>,
 
     /// The targets of the kinds that have a flag of their own.
     #[arg(skip)]
     pub kinds: Vec<(&'static Kind, Vec<String>)>,
 
-    /// One attempt at this alone, for a HEALTHCHECK: 0, or a line and 1
-    #[arg(long, value_name = "TARGET", help_heading = WHAT)]
+    /// One attempt at this target alone, as a HEALTHCHECK: exit status 0 or 1
+    #[arg(long, value_name = "TARGET", help_heading = TARGETS)]
     pub check: Option<String>,
 
-    /// Deadline for all targets; 0: one try each [WAIT_TIMEOUT: 30s]
-    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    /// Deadline for all; 0: one attempt each [WAIT_TIMEOUT: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub timeout: Option<String>,
 
-    /// The most for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
-    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    /// Longest time for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub connect_timeout: Option<String>,
 
-    /// Between attempts [WAIT_SLEEP_INTERVAL: 1% of the time waited]
-    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    /// Pause between attempts [WAIT_SLEEP_INTERVAL: adaptive]
+    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub interval: Option<String>,
 
-    /// A pause before the first attempt [WAIT_BEFORE]
-    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    /// Pause before the first attempt [WAIT_BEFORE: 0s]
+    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub before: Option<String>,
 
-    /// A pause once all are ready [WAIT_AFTER]
-    #[arg(long, value_name = "DURATION", help_heading = HOW_LONG)]
+    /// Pause when all targets are ready [WAIT_AFTER: 0s]
+    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub after: Option<String>,
 
-    /// auto (an init as PID 1), always, never [WAIT_INIT: auto]
+    /// Run as an init: auto (as PID 1), always, never [WAIT_INIT: auto]
     #[arg(long, value_name = "MODE", help_heading = COMMAND)]
     pub init: Option<String>,
 
@@ -73,7 +73,7 @@ pub struct Cli {
     #[arg(long, value_name = "FORMAT", help_heading = COMMAND)]
     pub log_format: Option<String>,
 
-    /// What to start; without it the exit status is the result [WAIT_COMMAND]
+    /// Started when all is ready; without it the exit status is the result [WAIT_COMMAND]
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
@@ -86,9 +86,9 @@ pub fn command() -> clap::Command {
             .long(kind.name)
             .value_name("TARGET")
             .action(ArgAction::Append)
-            .help_heading(WHAT)
+            .help_heading(TARGETS)
             .help(format!(
-                "{}, the scheme left out [{}]",
+                "{}, without the scheme [{}]",
                 kind.title,
                 kind.variable()
             ))
@@ -97,7 +97,7 @@ pub fn command() -> clap::Command {
         .long("help")
         .action(ArgAction::Help)
         .help_heading(COMMAND)
-        .help("Print this");
+        .help("Print help");
     Cli::command()
         .args(flags)
         .arg(help)
@@ -105,51 +105,26 @@ pub fn command() -> clap::Command {
 }
 
 fn after_help() -> String {
-    let schemes = KINDS.iter().flat_map(|kind| kind.schemes);
-    let schemes: Vec<_> = schemes
-        .map(|scheme| format!("{}://", scheme.name))
-        .collect();
-    let mut variables = Vec::new();
-    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+    let kinds = KINDS.iter().filter(|kind| !kind.schemes.is_empty());
+    let schemes: Vec<_> = kinds.map(|kind| kind.schemes[0].name).collect();
+    let kinds = KINDS.iter().filter(|kind| kind.has_settings());
+    let variables = kinds.map(|kind| {
         let suffixes = kind.settings.iter().flat_map(|setting| setting.suffixes());
         let suffixes: Vec<_> = suffixes.map(|suffix| format!("_{suffix}")).collect();
-        variables.push(format!("{}{}", kind.variable(), suffixes.join(", ")));
-    }
-    let text = format!(
-        "TARGET: HOST:PORT, a URL ({}), or env:NAME for the value of the variable NAME; options follow \
-         a '#'. DURATION: a number of seconds, or 500ms, 1m 30s and the like; --timeout also takes \
-         infinity. A flag beats its variable. By variable alone: {}, WAIT_SCRUB, WAIT_TLS_CA_FILE, \
-         SSL_CERT_FILE.\n\n\
-         Exit status: 0 ready and no command, 1 not ready in time, 2 unusable settings, 126 and 127 \
-         the command cannot be executed or found, 128+n ended by signal n, otherwise the command's own.",
-        schemes.join(" "),
-        variables.join(", "),
-    );
-    wrapped(&text)
-}
+        format!(",\n{}{}", kind.variable(), suffixes.join(", "))
+    });
+    format!(
+        "\
+TARGET is HOST:PORT, a URL, or env:NAME for the value of the variable NAME; options follow a '#'.
+Schemes: {}.
+DURATION is a number of seconds, or for example 500ms or 1m 30s; --timeout also takes infinity.
+A flag beats its variable. Only as variables: WAIT_SCRUB, WAIT_TLS_CA_FILE, SSL_CERT_FILE{}
 
-/// Breaks lines, as clap does only with a feature that weighs more.
-fn wrapped(text: &str) -> String {
-    const WIDTH: usize = 100;
-    let mut wrapped = String::new();
-    for line in text.split('\n') {
-        let mut width = 0;
-        for word in line.split(' ') {
-            let separator = match width {
-                0 => "",
-                _ if width + 1 + word.chars().count() > WIDTH => "\n",
-                _ => " ",
-            };
-            width = match separator {
-                " " => width + 1,
-                _ => 0,
-            } + word.chars().count();
-            wrapped += separator;
-            wrapped += word;
-        }
-        wrapped.push('\n');
-    }
-    wrapped.trim_end().to_owned()
+Exit status: 0 all is ready and there is no command, 1 not ready in time, 2 unusable settings, 126
+or 127 the command cannot be executed or found, 128+n ended by signal n, otherwise the command's.",
+        schemes.join(", "),
+        variables.collect::<String>(),
+    )
 }
 
 /// The outcome of parsing a command line.

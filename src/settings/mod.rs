@@ -22,7 +22,7 @@ use crate::output::log::{self, Format};
 use crate::process::exec::Command;
 use crate::process::init::Mode;
 use crate::targets::address::{shown, split_options};
-use crate::targets::{Address, Defaults, Expected, Kind, Origin, Target, env_reference};
+use crate::targets::{Address, Defaults, Expected, Kind, Origin, Target, env_reference, one_of};
 use cli::Cli;
 use environment::Variable;
 
@@ -157,6 +157,30 @@ fn shown_item(item: &str) -> String {
     }
 }
 
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
+const YES_OR_NO: [(&str, bool); 2] = [("1", true), ("0", false)];
+
+/// The value of a setting that has names for its values.
+fn choose<T: Copy>(
+    given: Option<Given<String>>,
+    values: &[(&str, T)],
+    default: T,
+) -> Result<T, ConfigError> {
+    match given {
+        None => Ok(default),
+        Some(given) => one_of("expected", given.value.trim(), values)
+            .map_err(|expected| given.error(&given.value, expected)),
+    }
+}
+
 /// Decides how to log. It comes before everything else, so that the rest can be logged.
 ///
 /// # Errors
@@ -172,36 +196,13 @@ pub fn log_settings(
         cli.log_level.as_deref(),
         &environment::LOG_LEVEL,
     )?;
-    if let Some(level) = level {
-        const LEVELS: [(&str, LevelFilter); 6] = [
-            ("off", LevelFilter::OFF),
-            ("error", LevelFilter::ERROR),
-            ("warn", LevelFilter::WARN),
-            ("info", LevelFilter::INFO),
-            ("debug", LevelFilter::DEBUG),
-            ("trace", LevelFilter::TRACE),
-        ];
-        settings.level = LEVELS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(level.value.trim()))
-            .ok_or_else(|| {
-                let expected = "expected off, error, warn, info, debug or trace";
-                level.error(&level.value, expected)
-            })?
-            .1;
-    }
+    settings.level = choose(level, &LEVELS, settings.level)?;
     let format = resolver.text(
         "--log-format",
         cli.log_format.as_deref(),
         &environment::LOG_FORMAT,
     )?;
-    if let Some(format) = format {
-        settings.format = match format.value.trim() {
-            "text" => Format::Text,
-            "json" => Format::Json,
-            _ => return Err(format.error(&format.value, "expected text or json")),
-        };
-    }
+    settings.format = choose(format, &FORMATS, settings.format)?;
     let variable = |name| (surroundings.variable)(name).unwrap_or_default();
     settings.is_live = surroundings.is_terminal
         && settings.format == Format::Text
@@ -316,12 +317,8 @@ impl<'a> Resolver<'a> {
     /// The mode took effect long before the settings are read, see [`crate::process::init`]. What was passed
     /// over there is an error here.
     fn check_init(&mut self, cli: &Cli) -> Result<(), ConfigError> {
-        match self.text("--init", cli.init.as_deref(), &environment::INIT)? {
-            Some(given) if Mode::parse(given.value.trim()).is_none() => {
-                Err(given.error(&given.value, "expected auto, always or never"))
-            }
-            _ => Ok(()),
-        }
+        let given = self.text("--init", cli.init.as_deref(), &environment::INIT)?;
+        choose(given, &Mode::NAMES, Mode::default()).map(drop)
     }
 
     /// Reads a file, whose path is `path` if it is to be printed.
@@ -516,83 +513,67 @@ impl<'a> Resolver<'a> {
     }
 
     fn timing(&mut self, cli: &Cli) -> Result<Timing, ConfigError> {
-        let default = Timing::default();
-        let given = |text: &str| parse_duration(text).map(Some);
+        use environment::{AFTER, BEFORE, CONNECT_TIMEOUT, INTERVAL, TIMEOUT};
+        let Timing {
+            timeout,
+            connect_timeout,
+            interval,
+            before,
+            after,
+        } = Timing::default();
+        let mut duration = |flag, typed: &Option<String>, variable, default| {
+            self.duration(flag, typed.as_deref(), variable, default)
+        };
+        // Only the deadline can be infinite, and only the interval is adaptive by default.
+        let is_there = |duration: Option<Duration>| duration.unwrap_or_default();
         Ok(Timing {
-            timeout: self.duration(
-                "--timeout",
-                &cli.timeout,
-                &environment::TIMEOUT,
-                default.timeout,
-                |text| {
-                    let infinite = text.eq_ignore_ascii_case("infinity").then_some(None);
-                    infinite.or_else(|| given(text))
-                },
-            )?,
-            connect_timeout: self.duration(
+            timeout: duration("--timeout", &cli.timeout, &TIMEOUT, timeout)?,
+            connect_timeout: is_there(duration(
                 "--connect-timeout",
                 &cli.connect_timeout,
-                &environment::CONNECT_TIMEOUT,
-                default.connect_timeout,
-                |text| parse_duration(text).filter(|duration| !duration.is_zero()),
-            )?,
-            interval: self.duration(
-                "--interval",
-                &cli.interval,
-                &environment::INTERVAL,
-                default.interval,
-                given,
-            )?,
-            before: self.duration(
-                "--before",
-                &cli.before,
-                &environment::BEFORE,
-                default.before,
-                parse_duration,
-            )?,
-            after: self.duration(
-                "--after",
-                &cli.after,
-                &environment::AFTER,
-                default.after,
-                parse_duration,
-            )?,
+                &CONNECT_TIMEOUT,
+                Some(connect_timeout),
+            )?),
+            interval: duration("--interval", &cli.interval, &INTERVAL, interval)?,
+            before: is_there(duration("--before", &cli.before, &BEFORE, Some(before))?),
+            after: is_there(duration("--after", &cli.after, &AFTER, Some(after))?),
         })
     }
 
     /// A setting that is a duration. A variable that holds none earns a warning, since
     /// docker-compose-wait ignored it and images in the field must keep starting.
-    fn duration<T: ShowDefault>(
+    fn duration(
         &mut self,
         flag: &str,
-        typed: &Option<String>,
+        typed: Option<&str>,
         variable: &Variable,
-        default: T,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, ConfigError> {
-        let Some(given) = self.text(flag, typed.as_deref(), variable)? else {
+        default: Option<Duration>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let Some(given) = self.text(flag, typed, variable)? else {
             return Ok(default);
         };
         let text = given.value.trim();
-        if let Some(value) = parse(text) {
-            return Ok(value);
+        let (needs_some, may_be_infinite) = (
+            *variable == environment::CONNECT_TIMEOUT,
+            *variable == environment::TIMEOUT,
+        );
+        match parse_duration(text) {
+            Some(duration) if !(needs_some && duration.is_zero()) => return Ok(Some(duration)),
+            None if may_be_infinite && text.eq_ignore_ascii_case("infinity") => return Ok(None),
+            _ => {}
         }
-        let expected = if *variable == environment::CONNECT_TIMEOUT {
-            "expected seconds above 0, or a duration such as 500ms or 1m 30s"
-        } else if *variable == environment::TIMEOUT {
-            "expected seconds, a duration such as 500ms or 1m 30s, or infinity"
-        } else {
-            "expected seconds, or a duration such as 500ms or 1m 30s"
+        let expected = match (needs_some, may_be_infinite) {
+            (true, _) => "expected seconds above 0, or a duration such as 500ms or 1m 30s",
+            (_, true) => "expected seconds, a duration such as 500ms or 1m 30s, or infinity",
+            _ => "expected seconds, or a duration such as 500ms or 1m 30s",
         };
+        let error = given.error(text, expected);
         if given.is_flag {
-            return Err(given.error(text, expected));
+            return Err(error);
         }
-        self.notice(format!(
-            "{}: {}{expected}; the default is used: {}",
-            given.setting,
-            Item(&shown_item(text)),
-            default.show()
-        ));
+        let default_text = default.map(|default| humantime::format_duration(default).to_string());
+        let default_text = default_text.unwrap_or("adaptive".to_owned());
+        self.notice(format!("{error}; the default is used: {default_text}"));
         Ok(default)
     }
 
@@ -622,32 +603,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn scrub(&mut self) -> Result<bool, ConfigError> {
-        match self.variable(&environment::SCRUB)? {
-            None => Ok(false),
-            Some(given) => match given.value.trim() {
-                "1" => Ok(true),
-                "0" => Ok(false),
-                other => Err(given.error(other, "expected 1 or 0")),
-            },
-        }
-    }
-}
-
-/// A default in words, for the warning that it is used.
-trait ShowDefault {
-    fn show(&self) -> String;
-}
-
-impl ShowDefault for Duration {
-    fn show(&self) -> String {
-        humantime::format_duration(*self).to_string()
-    }
-}
-
-impl ShowDefault for Option<Duration> {
-    /// None of the settings is infinite by default: without a duration it is the interval.
-    fn show(&self) -> String {
-        self.map_or("adaptive".to_owned(), |duration| duration.show())
+        choose(self.variable(&environment::SCRUB)?, &YES_OR_NO, false)
     }
 }
 

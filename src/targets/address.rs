@@ -9,7 +9,8 @@ use crate::net::At;
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsMode;
 
-use super::host::parse_port;
+#[cfg(feature = "tls")]
+use super::one_of;
 use super::{Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
@@ -187,11 +188,8 @@ impl Address {
     /// A mode that does not exist.
     #[cfg(feature = "tls")]
     pub fn tls_mode(&self) -> Result<Option<TlsMode>, Expected> {
-        let parse = |name: &str| {
-            let names = TlsMode::ALL.map(|(name, _)| name);
-            TlsMode::parse(name).ok_or_else(|| Expected::one_of("expected tls to be", &names))
-        };
-        self.option("tls").map(parse).transpose()
+        let mode = |name| one_of("expected tls to be", name, &TlsMode::NAMES);
+        self.option("tls").map(mode).transpose()
     }
 
     /// An option after the `#`; the last one, if it is repeated.
@@ -336,36 +334,21 @@ pub fn shown(text: &str) -> String {
     if !is_clear {
         return format!("{scheme}…");
     }
-    let hidden = if authority.contains('@') { "…@" } else { "" };
     // What cannot be a port is the rest of a login, or of an address without brackets.
     let (host, port) = match endpoint.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (endpoint, None),
     };
-    let is_host = host.parse::<Host>().is_ok();
-    let is_port = |port: &str| port.is_empty() || parse_port(port).is_ok() || is_wrong_port(port);
-    let (end, is_whole) = match port {
-        Some(port) if is_host && is_port(port) => (format!(":{port}"), true),
-        Some(_) if is_host => (":…".to_owned(), true),
-        Some(_) => (String::new(), false),
-        None => (String::new(), is_host),
+    let is_number = |text: &str| text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let hidden = if authority.contains('@') { "…@" } else { "" };
+    let (end, rest) = match port {
+        _ if host.parse::<Host>().is_err() => return format!("{scheme}{hidden}…"),
+        None => (String::new(), &rest[authority.len()..]),
+        Some(port) if is_number(port) => (format!(":{port}"), &rest[authority.len()..]),
+        Some(_) => (":".to_owned(), "…"),
     };
-    let host = if is_host { host } else { "" };
-    let rest = match is_whole && authority.len() == rest.len() {
-        true => "",
-        false => "…",
-    };
-    let end = if rest == "…" {
-        end.trim_end_matches('…')
-    } else {
-        &end
-    };
+    let rest = if rest.is_empty() { "" } else { "…" };
     format!("{scheme}{hidden}{host}{end}{rest}")
-}
-
-/// A number that is no port, such as 0 or 99999.
-fn is_wrong_port(text: &str) -> bool {
-    (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The characters that are percent-encoded in a printed user or path segment.

@@ -48,6 +48,26 @@ pub struct Scheme {
     pub is_tls: bool,
 }
 
+impl Scheme {
+    /// A scheme without TLS.
+    pub const fn plain(name: &'static str, default_port: u16) -> Self {
+        Self {
+            name,
+            default_port: Some(default_port),
+            is_tls: false,
+        }
+    }
+
+    /// A scheme that means TLS.
+    pub const fn tls(name: &'static str, default_port: u16) -> Self {
+        Self {
+            name,
+            default_port: Some(default_port),
+            is_tls: true,
+        }
+    }
+}
+
 /// A setting of a kind, by variable: `WAIT_KIND_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {

@@ -117,16 +117,29 @@ impl Expected {
     /// A scheme of one of these kinds.
     fn scheme(kinds: &[&'static Kind]) -> Self {
         let schemes = kinds.iter().flat_map(|kind| kind.schemes);
-        let schemes: String = schemes
-            .map(|scheme| format!("{}://…, ", scheme.name))
-            .collect();
-        Self::new(format!("expected HOST:PORT, {schemes}or env:NAME"))
+        let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
+        let schemes = schemes.join("://…, ");
+        Self::new(format!("expected HOST:PORT, {schemes}://… or env:NAME"))
     }
 
     /// A kind that is compiled in.
     fn compiled_in(kind: &Kind) -> Self {
         Self::new(format!("support for {} is not compiled in", kind.name))
     }
+}
+
+/// The value that a name stands for, in upper or lower case.
+///
+/// # Errors
+/// A name that is not one of these; the words before their list are given.
+pub fn one_of<T: Copy>(what: &str, name: &str, values: &[(&str, T)]) -> Result<T, Expected> {
+    let found = values
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+        Expected::one_of(what, &names)
+    })
 }
 
 /// The settings of a kind, for targets that do not say themselves, and the variables that options

@@ -150,7 +150,7 @@ impl Wait {
         if ended.is_err() && limit > TELLING {
             self.reporter
                 .pending(self.target.kind.in_own_words(no_answer(TELLING)));
-            ended = timeout(limit - TELLING, &mut attempt).await;
+            ended = timeout(limit.saturating_sub(TELLING), &mut attempt).await;
         }
         if let Some(warning) = cx.warning() {
             self.reporter.warn(warning);

@@ -10,25 +10,14 @@ use crate::targets::{Kind, Parameters, Scheme};
 pub(super) static KIND: Kind = Kind {
     name: "http",
     title: "HTTP and HTTPS",
-    schemes: &[
-        Scheme {
-            name: "http",
-            default_port: Some(80),
-            is_tls: false,
-        },
-        Scheme {
-            name: "https",
-            default_port: Some(443),
-            is_tls: true,
-        },
-    ],
+    schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
     parameters: Parameters::Opaque,
     options: &[],
     reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],
-    ready_when: "GET is answered with a status from 200 to 399; redirects are not followed, the \
-                 certificate is verified, and `USER:PASSWORD@` is basic authentication",
+    ready_when: "a GET request is answered with a status from 200 to 399; redirects are not followed, \
+                 and the certificate is verified",
     examples: &[
         "http://web/",
         "http://app:secret@web:8080/health?deep=1",

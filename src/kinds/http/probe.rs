@@ -59,6 +59,7 @@ struct Http {
     credentials: Option<Secret>,
 }
 
+#[allow(clippy::unnecessary_wraps)] // as every kind's
 pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn Probe>, Expected> {
     if address.path.is_empty() {
         address.path.push('/');

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::probe::{NotReady, Reason, reason};
 
-const LOCKED: &str = "ALTER USER … ACCOUNT UNLOCK, and see what locked it";
+const LOCKED: &str = "the account is locked: ALTER USER … ACCOUNT UNLOCK";
 const EXPIRED: &str = "the password has expired: ALTER USER … IDENTIFIED BY …";
 const LIMITED: &str = "the account has a limit of its own: ALTER USER … WITH MAX_USER_CONNECTIONS, \
                        or max_user_connections";
@@ -55,7 +55,7 @@ fn parse(packet: &[u8]) -> (u16, String) {
     };
     let text = packet.get(3..).unwrap_or_default();
     let text = match text {
-        [b'#', _, _, _, _, _, text @ ..] => text,
+        [b'#', sql_state_and_text @ ..] => sql_state_and_text.get(5..).unwrap_or_default(),
         text => text,
     };
     // The longest that MySQL has is 512.

@@ -127,7 +127,7 @@ pub(super) async fn log_in<'a>(
     let uses_tls = match target.tls {
         TlsMode::Off => false,
         TlsMode::Prefer => offers_tls && greeting.route != Route::Local,
-        TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => true,
+        TlsMode::Require(_) => true,
     };
     let mut login = Login::new(account, &greeting);
     login.is_confidential = uses_tls || greeting.route == Route::Local;

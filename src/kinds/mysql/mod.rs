@@ -18,18 +18,7 @@ use crate::targets::{Kind, Parameters, Scheme, Setting};
 pub(super) static KIND: Kind = Kind {
     name: "mysql",
     title: "MySQL and MariaDB",
-    schemes: &[
-        Scheme {
-            name: "mysql",
-            default_port: Some(3306),
-            is_tls: false,
-        },
-        Scheme {
-            name: "mariadb",
-            default_port: Some(3306),
-            is_tls: false,
-        },
-    ],
+    schemes: &[Scheme::plain("mysql", 3306), Scheme::plain("mariadb", 3306)],
     settings: &[
         Setting::User,
         Setting::Password,
@@ -57,7 +46,7 @@ pub(super) static KIND: Kind = Kind {
     codes: &[],
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
                  are answered, and the query, if there is one, returns a row. Without a user: the \
-                 server decides a login, even if it denies it",
+                 server accepts or denies a login",
     examples: &[
         "mysql://db",
         "mysql://app:secret@db/shop",

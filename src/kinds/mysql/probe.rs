@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::net::At;
 use crate::net::tls::{TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Endpoint, Expected, Login};
+use crate::targets::{Address, Defaults, Endpoint, Expected, Login, one_of};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -32,9 +32,9 @@ const NOTHING: &str = "DO 0";
 const SSL_MODES: [(&str, TlsMode); 5] = [
     ("DISABLED", TlsMode::Off),
     ("PREFERRED", TlsMode::Prefer),
-    ("REQUIRED", TlsMode::Require),
-    ("VERIFY_CA", TlsMode::VerifyCa),
-    ("VERIFY_IDENTITY", TlsMode::VerifyFull),
+    ("REQUIRED", TlsMode::Require(Verification::Nothing)),
+    ("VERIFY_CA", TlsMode::Require(Verification::Authority)),
+    ("VERIFY_IDENTITY", TlsMode::Require(Verification::AuthorityAndName)),
 ];
 
 /// A server and how to log in to it.
@@ -78,12 +78,7 @@ pub(super) fn parse(
 
 fn tls_mode(address: &Address) -> Result<TlsMode, Expected> {
     let ssl_mode = match address.parameter("ssl-mode")? {
-        Some(name) => {
-            let is_it = |(known, _): &&(&str, TlsMode)| known.eq_ignore_ascii_case(&name);
-            let names = SSL_MODES.map(|(name, _)| name);
-            let found = SSL_MODES.iter().find(is_it);
-            found.ok_or_else(|| Expected::one_of("expected ssl-mode to be", &names))?.1
-        }
+        Some(name) => one_of("expected ssl-mode to be", &name, &SSL_MODES)?,
         None => TlsMode::Prefer,
     };
     Ok(address.tls_mode()?.unwrap_or(ssl_mode))
