@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -273,7 +274,7 @@ fn every_scheme_has_an_example_or_is_an_alias_of_one_that_has() {
             let main = kind.scheme(scheme.name).expect("its own");
             let is_shown = |example: &&str| address(example).expect(example).scheme == main;
             assert!(
-                kind.examples.iter().any(|example| is_shown(&example)),
+                kind.examples.iter().any(|example| is_shown(example)),
                 "{}",
                 scheme.name
             );
@@ -342,8 +343,8 @@ async fn a_silent_server_is_timed_out_within_the_deadline() {
     let ready = wait::all(targets, Network::default(), timing, false, Live::default()).await;
     let took = start.elapsed();
     assert!(took < DEADLINE + Duration::from_millis(5), "{took:?}");
-    let reads = |counts: &&Arc<Counts>| counts.reads.load(Relaxed) > 0;
-    let readers = all_counts.iter().filter(reads).count();
+    let has_read = |counts: &&Arc<Counts>| counts.reads.load(Relaxed) > 0;
+    let readers = all_counts.iter().filter(has_read).count();
     assert_eq!(ready, readers == 0);
     let late = capture.events("timed_out");
     assert_eq!(late.len(), readers, "{late:?}");
