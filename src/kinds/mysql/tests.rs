@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex,
+};
 
 use super::codes::CODES;
 use super::session::{EOF, ERROR, LOCAL_INFILE, MORE_DATA, OK};
 use super::*;
 use crate::kinds::KINDS;
+use crate::kinds::tests::untrusted_certificate;
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady};
 use crate::targets::{Address, Defaults, Origin, Target};
@@ -20,13 +23,13 @@ const TARGET: &str = "app:secret@db/shop";
 const PASSWORD: &[u8] = b"secret";
 
 /// The server's end of a conversation.
-struct Server {
-    stream: DuplexStream,
+struct Server<S = DuplexStream> {
+    stream: S,
     /// How many bytes are written at once.
     chunk: usize,
 }
 
-impl Server {
+impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     async fn send(&mut self, sequence: u8, payload: &[u8]) {
         let mut packet = (payload.len() as u32).to_le_bytes();
         packet[3] = sequence;
@@ -512,6 +515,36 @@ async fn where_tls_is_required_and_not_offered_a_made_up_user_is_denied() {
             server.send(2, &error(1045, "#28000Access denied")).await;
         });
         refused(result.await, &TLS_FAILED, "the server offers no TLS");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_denies_a_made_up_user() {
+    for (mode, user, reason) in [
+        ("?ssl-mode=PREFERRED", "app-user", &ACCESS_DENIED),
+        ("?ssl-mode=REQUIRED", "app-user", &ACCESS_DENIED),
+        ("?ssl-mode=VERIFY_CA", "wait", &TLS_FAILED),
+        ("?ssl-mode=VERIFY_IDENTITY", "wait", &TLS_FAILED),
+        ("#tls=verify-ca", "wait", &TLS_FAILED),
+        ("#tls=verify-full", "wait", &TLS_FAILED),
+    ] {
+        let text = format!("app-user:secret@db/shop{mode}");
+        let result = against(&text, None, 999, async |mut server| {
+            let capabilities = CapabilityFlags::CLIENT_SSL;
+            server.send(0, &greeting(NATIVE, capabilities)).await;
+            let request = server.receive().await.expect("a request for TLS");
+            assert_eq!(request.len(), 32, "{mode}: a login in clear");
+            let stream = untrusted_certificate().accept(server.stream).await;
+            let (stream, chunk) = (stream.expect("TLS"), 999);
+            let mut server = Server { stream, chunk };
+            let login = server.receive().await.expect("a login");
+            let is_in = |text: &str| login.windows(text.len()).any(|at| at == text.as_bytes());
+            assert!(is_in(&format!("\0{user}\0")), "{mode}: {login:?}");
+            assert_eq!(is_in("shop"), user != "wait", "{mode}: {login:?}");
+            server.send(3, &error(1045, "#28000Access denied")).await;
+            assert_eq!(server.receive().await, None, "{mode}");
+        });
+        refused(result.await, reason, "");
     }
 }
 

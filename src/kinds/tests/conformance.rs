@@ -273,11 +273,7 @@ fn every_scheme_has_an_example_or_is_an_alias_of_one_that_has() {
         for scheme in kind.schemes {
             let main = kind.scheme(scheme.name).expect("its own");
             let is_shown = |example: &&str| address(example).expect(example).scheme == main;
-            assert!(
-                kind.examples.iter().any(|example| is_shown(example)),
-                "{}",
-                scheme.name
-            );
+            assert!(kind.examples.iter().any(is_shown), "{}", scheme.name);
         }
     }
 }
@@ -403,27 +399,13 @@ async fn garbage_is_another_protocol_and_bounded_when_it_has_no_end() {
     }
 }
 
-/// A server with a certificate that it has signed itself. Returns all that it decrypts.
+/// A server with a certificate that is not trusted. Returns all that it decrypts.
 #[cfg(feature = "tls")]
 async fn untrusted_server(io: tokio::io::DuplexStream) -> Vec<u8> {
     use tokio::io::AsyncReadExt as _;
 
-    let signed = rcgen::generate_simple_self_signed(["db".to_owned(), "web".to_owned()]);
-    let signed = signed.expect("a certificate");
-    let key = signed.signing_key.serialize_der();
-    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.cert.der().clone()], key.into())
-        .expect("a configuration");
     let mut decrypted = Vec::new();
-    if let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config))
-        .accept(io)
-        .await
-    {
+    if let Ok(mut stream) = untrusted_certificate().accept(io).await {
         let _ = stream.read_to_end(&mut decrypted).await;
     }
     decrypted

@@ -44,3 +44,22 @@ fn kinds() -> impl Iterator<Item = &'static Kind> {
 fn examples() -> impl Iterator<Item = (&'static Kind, &'static str)> {
     kinds().flat_map(|kind| kind.examples.iter().map(move |example| (kind, *example)))
 }
+
+/// A server's side of TLS, with a certificate that it has signed itself.
+#[cfg(feature = "tls")]
+pub(super) fn untrusted_certificate() -> tokio_rustls::TlsAcceptor {
+    use std::sync::Arc;
+
+    let signed = rcgen::generate_simple_self_signed(["db".to_owned(), "web".to_owned()]);
+    let signed = signed.expect("a certificate");
+    let key = signed.signing_key.serialize_der();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key.into())
+        .expect("a configuration");
+    Arc::new(config).into()
+}
