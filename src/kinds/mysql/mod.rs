@@ -7,6 +7,8 @@ mod login;
 mod probe;
 #[cfg(feature = "mysql")]
 mod session;
+#[cfg(all(test, feature = "mysql"))]
+mod tests;
 
 use super::compiled_in;
 use crate::probe::{Reason, Retry, reason};

@@ -153,7 +153,3 @@ impl MySql {
 fn is_denial(why: &NotReady) -> bool {
     why.is(&reason::ACCESS_DENIED) || why.is(&reason::TLS_REQUIRED)
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;
