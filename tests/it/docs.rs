@@ -7,11 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser as _;
-use compose_wait::cli::Cli;
-use compose_wait::config::{self, Surroundings};
-use compose_wait::env;
-use compose_wait::probe::Reason;
-use compose_wait::probe::mysql::MEANINGS;
+use compose_wait::kinds::KINDS;
+use compose_wait::probe::reason;
+use compose_wait::settings::cli::Cli;
+use compose_wait::settings::{self, Surroundings, environment};
 
 use crate::containers::{text, try_docker};
 use crate::support::{WAIT, wait};
@@ -21,7 +20,7 @@ const README: &str = include_str!("../../README.md");
 #[test]
 fn every_variable_is_in_the_readme_and_in_the_help() {
     let help = wait().args(["--help"]).run().stdout;
-    for variable in env::ALL {
+    for variable in environment::ALL {
         assert!(
             README.contains(&format!("`{}`", variable.name)),
             "{variable:?}"
@@ -61,14 +60,16 @@ fn every_reason_is_in_the_readme_with_its_hint_and_its_numbers() {
         let is_row = |line: &str| line.starts_with('|') && parts.iter().all(|p| line.contains(p));
         assert!(README.lines().any(is_row), "no row has {parts:?}");
     };
-    for reason in Reason::ALL {
-        has_row(&[&format!("`{}`", reason.name()), reason.hint()]);
+    for reason in reason::COMMON {
+        has_row(&[&format!("`{}`", reason.name), reason.hint]);
     }
-    for meaning in MEANINGS {
-        has_row(&[
-            &format!("`{}`", meaning.reason.name()),
-            &meaning.number.to_string(),
-        ]);
+    for kind in KINDS {
+        for reason in kind.reasons {
+            has_row(&[&format!("`{}`", reason.name), reason.hint]);
+        }
+        for (code, reason) in kind.codes {
+            has_row(&[&format!("`{}`", reason.name), code]);
+        }
     }
 }
 
@@ -153,7 +154,7 @@ fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
                 is_terminal: false,
             };
             let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{code}: {e}"));
-            let resolved = config::resolve(&cli, &surroundings);
+            let resolved = settings::resolve(&cli, &surroundings);
             let (config, notices) = resolved.unwrap_or_else(|e| panic!("{code}: {e}"));
             assert_eq!(notices, [], "{code}");
             assert!(

@@ -9,24 +9,24 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 #[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
-use crate::support::{Outcome, WAIT, open_port, wait, with_path_alone};
+use crate::fixtures::ports::Port;
+use crate::support::{Outcome, WAIT, wait, with_path_alone};
 
 fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     outcome.stderr.lines().map(parse).collect()
 }
 
-#[tokio::test]
-async fn json_is_an_object_a_line() {
-    let (port, _listener) = open_port().await;
-    let ready = format!("127.0.0.1:{port}");
+#[test]
+fn json_is_an_object_a_line() {
+    let port = Port::opened();
+    let ready = port.address.to_string();
     let outcome = wait()
         .var("WAIT_LOG_FORMAT", "json")
         .var("WAIT_HOSTS", &ready)
         .var("WAIT_PATHS", "/nonexistent")
         .var("WAIT_HOSTS_TIMEOUT", "500ms")
-        .run_beside()
-        .await;
+        .run();
     let events = events(outcome.exits(1));
     for event in &events {
         let time = event["timestamp"].as_str().expect("a time");

@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
 /// The program under test.
 pub const WAIT: &str = env!("CARGO_BIN_EXE_wait");
 
@@ -130,15 +128,6 @@ pub fn best_of_three(limit: Duration, mut run: impl FnMut() -> Duration) {
     assert!(took.len() < 3, "{took:?} of {limit:?}");
 }
 
-/// The same beside the test's own servers.
-pub async fn best_of_three_beside(limit: Duration, mut run: impl AsyncFnMut() -> Duration) {
-    let mut took = Vec::new();
-    while took.iter().all(|took| *took >= limit) {
-        assert!(took.len() < 3, "{took:?} of {limit:?}");
-        took.push(run().await);
-    }
-}
-
 /// Whether one line of a text holds all of these.
 pub fn has_line(text: &str, parts: &[&str]) -> bool {
     let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
@@ -163,67 +152,13 @@ pub fn children(pid: u32) -> Vec<u32> {
     numbers.split_whitespace().map(number).collect()
 }
 
-/// A port that is ours and on which nobody listens yet.
-pub fn reserved_port() -> (u16, TcpSocket) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .expect("a port");
-    (socket.local_addr().expect("bound").port(), socket)
-}
-
-/// A port where somebody listens.
-pub async fn open_port() -> (u16, TcpListener) {
-    let (port, socket) = reserved_port();
-    (port, socket.listen(64).expect("listening"))
-}
-
-/// A port where connections are never answered, neither taken nor refused: the queue of its
-/// listener is full. It lasts as long as what is returned.
-pub async fn silent_port() -> (u16, impl Drop) {
-    let (port, socket) = reserved_port();
-    let listener = socket.listen(0).expect("listening");
-    let address = listener.local_addr().expect("bound");
-    let mut queue = Vec::new();
-    loop {
-        let connect = TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_millis(200), connect).await {
-            Ok(connection) => queue.push(connection.expect("connected")),
-            Err(_) => break,
-        }
-        assert!(queue.len() < 64, "the queue of the listener does not fill");
-    }
-    (port, Kept(listener, queue))
-}
-
 /// Two hundred targets that never answer, of every kind that could: a list for `WAIT_HOSTS`.
-pub fn two_hundred_that_never_answer(silent: u16, speechless: u16) -> String {
+pub fn two_hundred_that_never_answer(silent: SocketAddr, speechless: SocketAddr) -> String {
     let of_each_kind = |i| {
         format!(
-            "mysql://u{i}@127.0.0.1:{silent},mysql://u{i}@127.0.0.1:{speechless},\
-             http://127.0.0.1:{silent}/{i},https://127.0.0.1:{speechless}/{i}"
+            "mysql://u{i}@{silent},mysql://u{i}@{speechless},\
+             http://{silent}/{i},https://{speechless}/{i}"
         )
     };
     (0..50).map(of_each_kind).collect::<Vec<_>>().join(",")
-}
-
-struct Kept(
-    #[allow(dead_code)] TcpListener,
-    #[allow(dead_code)] Vec<TcpStream>,
-);
-
-impl Drop for Kept {
-    fn drop(&mut self) {}
-}
-
-/// A port where connections are taken and nothing is ever said.
-pub async fn speechless_port() -> u16 {
-    let (port, listener) = open_port().await;
-    tokio::spawn(async move {
-        let mut connections = Vec::new();
-        while let Ok(connection) = listener.accept().await {
-            connections.push(connection);
-        }
-    });
-    port
 }

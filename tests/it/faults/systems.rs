@@ -1,13 +1,16 @@
 //! Systems that have little left, or are not all there.
 
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::containers::{image, static_wait, text, try_docker};
+use crate::fixtures::mysql::greet_and_deny;
+use crate::fixtures::ports::{Port, listen_to, serve};
 use crate::support::{WAIT, with_path_alone};
-use crate::world::{self, Port};
+use crate::world;
 
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill")
