@@ -76,7 +76,7 @@ fn a_body_without_end_is_not_waited_for() {
 fn the_request_has_the_host_the_path_and_the_credentials() {
     let (port, requests) = service(status("200 OK"));
     check(&format!(
-        "http://Aladdin:open%20sesame@localhost:{port}/a%20b?c=d#e"
+        "http://Aladdin:open%20sesame@localhost:{port}/a%20b?c=d"
     ))
     .exits(0);
     let request = requests.recv().expect("a request");
@@ -142,16 +142,16 @@ fn a_failed_check_is_one_line_and_exit_1() {
         ("/no/such/path".to_owned(), "missing"),
         (
             "http://".to_owned(),
-            "--check: http://: expected a host name",
+            "--check: http://\u{2026}: expected a host",
         ),
-        ("http://a b/".to_owned(), "--check: http://a b/: "),
+        ("http://a b/".to_owned(), "--check: http://"),
         (
             "gopher://localhost".to_owned(),
             "--check: gopher://localhost: expected HOST:PORT",
         ),
         (
             format!("http://localhost:99999/{}", "x".repeat(100_000)),
-            "--check: http://localhost:99999/",
+            "--check: http://localhost:99999",
         ),
         (
             format!("http://{refused}/{}", "x".repeat(100_000)),

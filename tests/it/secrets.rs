@@ -156,8 +156,8 @@ impl World {
                 "mysql://app@255.255.255.255:3306/shop".to_owned(),
                 "unreachable",
             ),
-            ("http://app@255.255.255.255/".to_owned(), "unreachable"),
-            ("http://app@nowhere.invalid/".to_owned(), "unresolved"),
+            ("http://app@255.255.255.255:80/".to_owned(), "unreachable"),
+            ("http://app@nowhere.invalid:80/".to_owned(), "unresolved"),
             (http_at(refusing), "refused"),
             (http_at(closing), "closed"),
             (http_at(senseless), "protocol"),
@@ -503,16 +503,16 @@ const MISTAKES: &str = r#"
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:x/shop
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:99999/shop
 2 | expected a port | WAIT_HOSTS=mysql://app:{word}
-2 | expected ssl-mode= | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
+2 | expected ssl-mode to be | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
 2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:{}@db?nonsense={}
 2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:12?{word},rest@db
-2 | expected one database | WAIT_HOSTS=mysql://app:{}@db/a/b
-2 | not a URL | WAIT_HOSTS=mysql://app:{}@d b/
+2 | expected one name after the host | WAIT_HOSTS=mysql://app:{}@db/a/b
+2 | expected a host name | WAIT_HOSTS=mysql://app:{}@d b/
 2 | percent-encoding that is not UTF-8 | WAIT_HOSTS=mysql://app:%ff{word}@db/
-2 | an '@' behind the host | WAIT_HOSTS=mysql://app:1/{word}@db/
+2 | an '@' after the host | WAIT_HOSTS=mysql://app:1/{word}@db/
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS="mysql://app:{}@db/shop"
-2 | expected a host name | WAIT_HOSTS=app:{}@db:3306
-2 | expected a host name | WAIT_HOSTS=tcp://app:{}@db:3306
+2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
+2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=redis://:{}@cache:6379
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
@@ -522,17 +522,22 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=Server=db;Password={}
 2 | expected a port | WAIT_MYSQL=app:{}@db:x
 2 | expected a port | WAIT_MYSQL=app:{word}
-2 | expected a port | WAIT_MYSQL=app:{word}#@db
-2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=app:{word}://@db
-2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=redis://:{}@cache:6379
+2 | an unknown option after '#' | WAIT_MYSQL=app:{word}#@db
+2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
+2 | expected no option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
+2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
+2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
+2 | expected a mysql:// URL | WAIT_MYSQL=redis://:{}@cache:6379
 2 | expected a port | WAIT_MYSQL=app:{}@tcp(db:3306)/shop
 2 | expected a host name | WAIT_MYSQL=Server=db;Password={}
 2 | env:DB: expected HOST:PORT | WAIT_HOSTS=env:DB | DB={}
 2 | expected a port | WAIT_HOSTS=env:DB | DB=mysql://app:{}@db:x
 2 | env:DB: expected a host | WAIT_MYSQL=env:DB | DB=Server=db;Password={}
 2 | env:DB2: expected | WAIT_HOSTS=env:DB | DB=env:DB2 | DB2={}
-2 | expected a readable file | WAIT_MYSQL_PASSWORD_FILE={}
-2 | expected either | WAIT_MYSQL_PASSWORD_FILE=/f | WAIT_MYSQL_PASSWORD={}
+1 | missing: the password's file … does not exist | WAIT_MYSQL=app@127.0.0.1:1 | WAIT_MYSQL_PASSWORD_FILE={} | WAIT_TIMEOUT=0
+1 | missing: the password's file … does not exist | WAIT_MYSQL=app@127.0.0.1:1#password-file={word} | WAIT_TIMEOUT=0
+2 | expected one of WAIT_MYSQL_PASSWORD and | WAIT_MYSQL=app@db | WAIT_MYSQL_PASSWORD_FILE=/f | WAIT_MYSQL_PASSWORD={}
 2 | expected a user | WAIT_MYSQL_QUERY=DO 0 | WAIT_MYSQL=db | WAIT_MYSQL_PASSWORD={}
 2 | /f: expected a readable | WAIT_TLS_CA_FILE=/f | WAIT_MYSQL_PASSWORD={}
 2 | expected 1 or 0 | WAIT_SCRUB=app:{}@db
@@ -544,12 +549,12 @@ const MISTAKES: &str = r#"
 2 | expected every quote to be closed | WAIT_COMMAND=mysql'-p{word}
 2 | expected every quote to be closed | WAIT_COMMAND=MYSQL_PWD='{word} mysql
 127 | cannot start MYSQL_PWD=…: not found | WAIT_COMMAND=MYSQL_PWD={word} mysql
-127 | cannot start mysql://…@db/shop: not found | mysql://app:{}@db/shop | -- | node
-127 | cannot start …@db:3306: not found | app:{}@db:3306 | node
+127 | cannot start …: not found | mysql://app:{}@db/shop | -- | node
+127 | cannot start …: not found | app:{}@db:3306 | node
 1 | http://127.0.0.1:1/?… is not ready | WAIT_HOSTS=http://127.0.0.1:1/?token={word} | WAIT_TIMEOUT=0
 2 | unexpected value 'mysql://…@db' | --help=mysql://app:{}@db
 2 | unexpected value 'mysql://…@db' | --version=mysql://app:{}@db
-2 | unexpected argument '--mysql://…@db' | --mysql://app:{}@db
+2 | unexpected argument '…' | --mysql://app:{}@db
 2 | unexpected argument '…@db' | --mysqlapp:{}@db
 2 | unexpected argument '--mysq' | --mysq=app:{}@db
 2 | unexpected argument '-p' | -p{} | mysql
@@ -622,27 +627,35 @@ async fn what_is_not_utf_8_is_not_told_either() {
     let mut runs: Vec<Run> = Vec::new();
     for format in FORMATS {
         let loud = || logging(("trace", format));
-        for (name, wait) in [
-            ("WAIT_HOSTS", loud().var("WAIT_HOSTS", odd())),
+        let mysql = || {
+            let wait = loud().var("WAIT_MYSQL", "app@127.0.0.1:1");
+            wait.var("WAIT_TIMEOUT", "0")
+        };
+        for (code, name, wait) in [
+            (2, "WAIT_HOSTS", loud().var("WAIT_HOSTS", odd())),
             (
-                "WAIT_MYSQL_PASSWORD",
-                loud().var("WAIT_MYSQL_PASSWORD", odd()),
+                2,
+                "WAIT_MYSQL_PASSWORD: expected UTF-8 text",
+                mysql().var("WAIT_MYSQL_PASSWORD", odd()),
             ),
             (
-                "WAIT_MYSQL_PASSWORD_FILE",
-                loud().var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
+                1,
+                "is not UTF-8 text",
+                mysql().var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
             ),
             (
+                2,
                 "env:DB",
                 loud().var("WAIT_HOSTS", "env:DB").var("DB", odd()),
             ),
             (
+                2,
                 "invalid UTF-8",
                 loud().args([OsString::from("--mysql"), odd()]),
             ),
         ] {
             let check = move |outcome: &Outcome| {
-                outcome.exits(2).says(&[name]);
+                outcome.exits(code).says(&[name]);
             };
             runs.push((name.to_owned(), wait, Box::new(check)));
         }

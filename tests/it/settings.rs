@@ -1,5 +1,5 @@
 //! Settings that cannot be used, and those that change what starts. The meaning of every setting
-//! is in the tables of `src/config/tests.rs`.
+//! is in the tables of `contract.rs`.
 
 use std::io::Write as _;
 
@@ -30,17 +30,17 @@ fn malformed_input_is_one_line_that_names_the_setting_and_the_item() {
         (
             "WAIT_HOSTS",
             "mysql://app:s3cret@d b/",
-            "WAIT_HOSTS: mysql://…@d b/: not a URL (invalid domain character); in a URL, special characters are percent-encoded",
+            "WAIT_HOSTS: mysql://…@…: expected a host name, an IPv4 address or [IPv6]",
         ),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
+            "WAIT_TLS_CA_FILE",
             "/nonexistent",
-            "WAIT_MYSQL_PASSWORD_FILE: /nonexistent: expected a readable file with the password: No such file or directory (os error 2)",
+            "WAIT_TLS_CA_FILE: /nonexistent: expected a readable file with certificates: No such file or directory (os error 2)",
         ),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
+            "WAIT_TLS_CA_FILE",
             "/dev/zero",
-            "WAIT_MYSQL_PASSWORD_FILE: /dev/zero: expected a readable file with the password: it is not a regular file",
+            "WAIT_TLS_CA_FILE: /dev/zero: expected a readable file with certificates: it is not a regular file",
         ),
     ] {
         is_unusable(wait().var(variable, value), line);
@@ -59,7 +59,7 @@ fn an_unclosed_quote_is_an_error() {
 fn a_flag_that_does_not_exist_is_an_error_and_a_commands_own_flag_is_not() {
     is_unusable(
         wait().args(["--tiemout", "3"]),
-        "unexpected argument '--tiemout' found (see wait --help)",
+        "unexpected argument '--tiemout' found (see /wait --help)",
     );
     let outcome = wait().args(["echo", "--tiemout", "-n"]).run();
     assert_eq!(outcome.exits(0).stdout, "--tiemout -n\n");

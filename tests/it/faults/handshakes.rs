@@ -42,7 +42,7 @@ fn tls_that_is_not_as_it_should_be() {
         gives_up_as(&wait.run(), reason, detail);
     };
     let starting = "while starting TLS";
-    let waiting = "while waiting for the answer";
+    let waiting = "while waiting for the response";
     side_by_side(&[
         ("it is well", &|| {
             let target = format!("https://{}", secured(&tls, be_well));
