@@ -1,9 +1,11 @@
 //! Web services, healthy and not, as targets and as `--check`.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa};
 
@@ -194,11 +196,11 @@ fn a_check_looks_at_its_target_alone() {
 
 #[test]
 fn a_service_is_waited_for_until_it_is_healthy() {
-    let start = Instant::now();
+    let requests = Arc::new(AtomicUsize::new(0));
     let (port, _requests) = answering(move |_| {
-        let line = match start.elapsed() < Duration::from_millis(500) {
-            true => "503 Service Unavailable",
-            false => "200 OK",
+        let line = match requests.fetch_add(1, Ordering::Relaxed) {
+            0..3 => "503 Service Unavailable",
+            _ => "200 OK",
         };
         status(line).into()
     });
@@ -207,7 +209,8 @@ fn a_service_is_waited_for_until_it_is_healthy() {
         .args(["echo", "started"])
         .run();
     outcome.exits(0).says(&["http_status: the response is 503"]);
-    outcome.took_from_to(0.4, 5.0);
+    outcome.says(&["is ready after", ", 4 attempts"]);
+    outcome.took_from_to(0.25, 5.0);
     assert_eq!(outcome.stdout, "started\n");
 }
 
@@ -309,4 +312,63 @@ fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_further() {
             };
         }
     }
+}
+
+#[test]
+fn the_first_line_of_a_failed_health_page_is_shown() {
+    let page = |body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 503 Oh\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let long = "x".repeat(10_000);
+    let cut = format!(": {}\u{2026}; ", "x".repeat(200));
+    for (body, shown) in [
+        ("", "the response is 503 Service Unavailable; "),
+        ("{\"db\":\"down\"}\nthe second line", ": {\"db\":\"down\"}; "),
+        ("\r\n  \r\n  db: down  \r\nthe second line", ": db: down; "),
+        ("\x1b[31mdown\x07", ": \\u{1b}[31mdown\\u{7}; "),
+        (&long, &cut),
+    ] {
+        let (port, _requests) = service(page(body));
+        let outcome = check(&format!("http://127.0.0.1:{port}/health"));
+        outcome
+            .exits(1)
+            .says(&["http_status: the response is 503", shown]);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        assert!(!outcome.stderr.contains("second"), "{outcome:?}");
+    }
+    // The wait shows it too.
+    let (port, _requests) = service(page("db: down"));
+    let outcome = wait()
+        .args([&format!("--for=http://127.0.0.1:{port}/"), "--timeout=0"])
+        .run();
+    outcome
+        .exits(1)
+        .says(&["http_status: the response is 503", ": db: down; "]);
+}
+
+#[test]
+fn secret_parts_of_a_request_that_a_page_shows_are_not_printed() {
+    let (port, _requests) = answering(|request| {
+        let length = request.len();
+        let request = request.replace("\r\n", " ");
+        format!("HTTP/1.1 404 No\r\nContent-Length: {length}\r\n\r\nno {request}").into()
+    });
+    for target in [
+        "app:s3cret@127.0.0.1:{}/",
+        "127.0.0.1:{}/?token=s3cret%21&x=1",
+    ] {
+        let target = format!("http://{}", target.replace("{}", &port.to_string()));
+        let outcome = check(&target);
+        outcome
+            .exits(1)
+            .says(&["http_status: the response is 404 Not Found; "]);
+        for part in ["s3cret", "YXBwOnMzY3JldA"] {
+            assert!(!outcome.stderr.contains(part), "{outcome:?}");
+        }
+    }
+    let outcome = check(&format!("http://127.0.0.1:{port}/health"));
+    outcome
+        .exits(1)
+        .says(&["404 Not Found: no GET /health HTTP/1.1"]);
 }

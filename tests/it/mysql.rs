@@ -1,6 +1,7 @@
 //! MySQL targets against the embedded server; the real ones are in `containers.rs`.
 
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use crate::fixtures::mysql::{self, Account, Ends, greeting, packet};
 use crate::fixtures::ports::{Port, serve};
-use crate::support::{Outcome, process_status, wait};
+use crate::support::{Outcome, Wait, process_status, wait};
 
 /// With characters that a URL does not take as they are.
 const ACCOUNT: Account = Account {
@@ -153,6 +154,164 @@ fn several_targets_have_credentials_of_their_own() {
         (format!("127.0.0.1:{second}"), "is ready"),
     ] {
         outcome.says(&[&format!("mysql://{target} "), says]);
+    }
+}
+
+/// `wait` with the password in a file.
+fn with_password_file(port: u16, file: &Path) -> Wait {
+    wait()
+        .var("WAIT_MYSQL", format!("app@127.0.0.1:{port}/shop"))
+        .var("WAIT_MYSQL_PASSWORD_FILE", file)
+}
+
+#[test]
+fn a_password_file_is_read_anew_for_every_attempt() {
+    let (port, ends) = server();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    let mut waiting = with_password_file(port, &file).start();
+    waiting.until(&["missing: the password's file ", "password does not exist"]);
+    sleep(Duration::from_millis(300));
+    assert_eq!(ends.others.load(Ordering::Relaxed), 0, "{ends:?}");
+    std::fs::write(&file, format!("{}\n", ACCOUNT.password)).expect("written");
+    let outcome = waiting.end();
+    outcome.exits(0).took_from_to(0.3, 5.0);
+    outcome.says(&["mysql://app@", "is ready after"]);
+}
+
+#[test]
+fn a_password_that_changes_is_used_at_the_next_attempt() {
+    let (port, _) = server();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "wrong").expect("written");
+    let mut waiting = with_password_file(port, file.path()).start();
+    waiting.until(&["access_denied"]);
+    std::fs::write(file.path(), ACCOUNT.password).expect("written");
+    waiting.end().exits(0).says(&["is ready after"]);
+}
+
+#[test]
+fn one_line_end_at_the_end_of_a_password_file_is_dropped() {
+    let (port, ends) = server();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let password = ACCOUNT.password;
+    for (contents, code) in [
+        (password.to_owned(), 0),
+        (format!("{password}\n"), 0),
+        (format!("{password}\r\n"), 0),
+        (format!("{password}\n\n"), 1),
+        (format!("{password}\r"), 1),
+        (format!(" {password}"), 1),
+        ("\n".to_owned(), 1),
+    ] {
+        std::fs::write(file.path(), &contents).expect("written");
+        let wait = with_password_file(port, file.path()).args(["--timeout=0"]);
+        let outcome = wait.run();
+        outcome.exits(code);
+        if code > 0 {
+            outcome.says(&["access_denied"]);
+        }
+    }
+    assert_eq!(ends.others.load(Ordering::Relaxed), 4, "{ends:?}");
+}
+
+#[test]
+fn a_password_file_that_cannot_be_used_makes_its_target_missing() {
+    let (port, ends) = server();
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = |name: &str, contents: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, contents).expect("written");
+        file
+    };
+    for (file, says) in [
+        (folder.path().join("none"), "does not exist"),
+        (written("empty", b""), "is empty"),
+        (written("binary", b"\xff\xfe"), "is not UTF-8 text"),
+        (written("long", &[b'x'; (1 << 20) + 1]), "cannot be read: "),
+        (
+            folder.path().into(),
+            "cannot be read: it is not a regular file",
+        ),
+        (
+            "/dev/zero".into(),
+            "cannot be read: it is not a regular file",
+        ),
+    ] {
+        let path = file.display().to_string();
+        let outcome = with_password_file(port, &file)
+            .args(["--timeout=300ms", "true"])
+            .run();
+        outcome.exits(1).took_from_to(0.3, 3.0);
+        outcome.says(&[
+            "error: mysql://app@",
+            ": missing: the password's file ",
+            &path,
+            says,
+        ]);
+    }
+    // Where no target needs it, it is not opened.
+    with_password_file(port, &folder.path().join("none"))
+        .var("WAIT_MYSQL", format!("127.0.0.1:{port}"))
+        .run()
+        .exits(0);
+    assert_eq!(ends.others.load(Ordering::Relaxed), 1, "{ends:?}");
+}
+
+#[test]
+fn two_databases_have_queries_and_secrets_of_their_own() {
+    let start = |user, password, database| {
+        let account = Account {
+            user,
+            password,
+            database,
+        };
+        mysql::start(account).0
+    };
+    let shop = start("app", "first", "shop");
+    let stock = start("root", "se,cond", "stock");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "se,cond\n").expect("written");
+    let file = file.path().display();
+    for (of_stock, says) in [
+        ("SELECT 1", "is ready"),
+        ("SELECT 1 WHERE FALSE", "query_empty"),
+    ] {
+        let targets = format!(
+            "app@{shop}/shop#query=SELECT 1&password-env=OF_SHOP,\
+             root@{stock}/stock#password-file={file}&query={of_stock}"
+        );
+        let outcome = wait()
+            .var("WAIT_MYSQL", targets)
+            .var("OF_SHOP", "first")
+            .var("WAIT_TIMEOUT", "0")
+            .run();
+        outcome.exits(i32::from(says != "is ready"));
+        outcome.says(&[&format!("mysql://app@{shop}/shop is ready")]);
+        outcome.says(&[&format!("mysql://root@{stock}/stock "), says]);
+    }
+}
+
+#[test]
+fn options_are_added_to_an_applications_url() {
+    let (port, _) = server();
+    for (options, code, says) in [
+        ("query=SELECT 1", 0, "is ready"),
+        ("query=SELECT 1 WHERE FALSE", 1, "query_empty"),
+        ("query=SELEKT", 1, "query_failed: error 1064"),
+        ("query=", 0, "is ready"), // none, although there is a default
+        ("tls=require", 1, "tls_failed: the server offers no TLS"),
+        ("tls=off&query=SELECT%201", 0, "is ready"),
+    ] {
+        let url = format!("mysql://app:s3cret%2Fp%40ss@127.0.0.1:{port}/shop?pool=5");
+        let outcome = wait()
+            .var("DATABASE_URL", url)
+            .var("WAIT_MYSQL_QUERY", "SELECT 1")
+            .args(["--timeout=0", &format!("--for=env:DATABASE_URL#{options}")])
+            .run();
+        outcome.exits(code).says(&[says]);
+        let name = format!("mysql://app@127.0.0.1:{port}/shop is ");
+        outcome.says(&[&name]);
     }
 }
 

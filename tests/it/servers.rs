@@ -220,6 +220,7 @@ impl Beginning {
     fn end(mut self) -> Outcome {
         let status = self.child.wait().expect("a status");
         Outcome {
+            status,
             code: status.code(),
             stdout: String::new(),
             stderr: self.log(),

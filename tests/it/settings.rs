@@ -66,6 +66,41 @@ fn a_flag_that_does_not_exist_is_an_error_and_a_commands_own_flag_is_not() {
 }
 
 #[test]
+fn usage_errors_say_where_the_help_is() {
+    // In a shell, `wait` alone is the builtin.
+    let see = "(see /wait --help)";
+    for (args, error) in [
+        (
+            &["--timeout"][..],
+            "a value is required for '--timeout <DURATION>' but none was supplied",
+        ),
+        (&["--tiemout=3"], "unexpected argument '--tiemout' found"),
+        (&["-t", "60"], "unexpected argument '-t' found"),
+        (
+            &["--timeout=1", "--timeout=2"],
+            "the argument '--timeout <DURATION>' cannot be used multiple times",
+        ),
+    ] {
+        let outcome = wait().args(args).run();
+        let line = format!("wait: error: {error} {see}\n");
+        assert_eq!(outcome.exits(2).stderr, line);
+    }
+}
+
+#[test]
+fn a_host_after_h_is_an_error_that_shows_the_flag() {
+    for (host, shown) in [("db", "db"), ("app:s3cret@db", "\u{2026}@db"), ("-p", "-p")] {
+        let line = format!("-h: a host is given as --for {shown}:PORT (see /wait --help)");
+        is_unusable(wait().args(["-h", host, "-p", "3306", "--"]), &line);
+    }
+    let help = wait().args(["-h"]).run();
+    assert_eq!(help.exits(0).stdout, wait().args(["--help"]).run().stdout);
+    // After the command it is the command's own.
+    let outcome = wait().args(["echo", "-h", "db"]).run();
+    assert_eq!(outcome.exits(0).stdout, "-h db\n");
+}
+
+#[test]
 fn an_error_in_the_settings_is_json_where_the_log_is() {
     let outcome = wait()
         .var("WAIT_LOG_FORMAT", "json")

@@ -1,8 +1,10 @@
 //! Running `wait`, and the ports it waits for.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -15,11 +17,15 @@ pub struct Wait(Command);
 pub struct Started {
     child: Child,
     start: Instant,
+    stderr: BufReader<ChildStderr>,
+    /// The part of the log that has been read.
+    log: Vec<u8>,
 }
 
 /// How it ended.
 #[derive(Debug)]
 pub struct Outcome {
+    pub status: ExitStatus,
     /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
@@ -56,9 +62,14 @@ impl Wait {
 
     pub fn start(mut self) -> Started {
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = self.0.spawn().expect("wait starts");
+        let stderr = child.stderr.take().expect("a pipe");
         Started {
-            start: Instant::now(),
-            child: self.0.spawn().expect("wait starts"),
+            child,
+            start,
+            stderr: BufReader::new(stderr),
+            log: Vec::new(),
         }
     }
 
@@ -80,14 +91,43 @@ impl Started {
         self.child.id()
     }
 
-    pub fn output(self) -> Output {
-        self.child.wait_with_output().expect("an end")
+    /// Reads the log until a line holds all of these, so that what follows does not depend on how
+    /// fast this machine is.
+    #[track_caller]
+    pub fn until(&mut self, parts: &[&str]) {
+        let mut line = String::new();
+        while !has_line(&line, parts) {
+            line.clear();
+            let read = self.stderr.read_line(&mut line).expect("UTF-8");
+            self.log.extend(line.bytes());
+            let log = String::from_utf8_lossy(&self.log);
+            assert!(read > 0, "{parts:?} not in {log}");
+        }
+    }
+
+    /// Sends it a signal by its number.
+    pub fn kill(&self, signal: i32) {
+        // SAFETY: it is a number of ours, since it has not been waited for.
+        #[allow(unsafe_code)]
+        let result = unsafe { nix::libc::kill(self.id() as i32, signal) };
+        assert_eq!(result, 0);
+    }
+
+    pub fn output(mut self) -> Output {
+        let log = thread::spawn(move || {
+            self.stderr.read_to_end(&mut self.log).expect("the log");
+            self.log
+        });
+        let output = self.child.wait_with_output().expect("an end");
+        let stderr = log.join().expect("no panic");
+        Output { stderr, ..output }
     }
 
     pub fn end(self) -> Outcome {
         let start = self.start;
         let output = self.output();
         Outcome {
+            status: output.status,
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::UdpSocket;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use compose_wait::kinds::KINDS;
@@ -19,7 +18,7 @@ fn the_command_starts_when_the_last_target_is_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     let (early, late) = (Port::opened(), Port::new());
-    let running = wait()
+    let mut running = wait()
         .var(
             "WAIT_HOSTS",
             format!("{},\n localhost:{}\n", early.address, late.number()),
@@ -27,12 +26,12 @@ fn the_command_starts_when_the_last_target_is_ready() {
         .var("WAIT_PATHS", &file)
         .args(["sh", "-c", "echo started; exit 7"])
         .start();
-    sleep(Duration::from_millis(300));
+    running.until(&["localhost:", "is not ready after", "refused"]);
     late.open();
-    sleep(Duration::from_millis(300));
+    running.until(&["localhost:", "is ready after"]);
     std::fs::write(&file, "").expect("written");
     let outcome = running.end();
-    outcome.exits(7).took_from_to(0.6, 5.0);
+    outcome.exits(7).took_from_to(0.0, 5.0);
     assert_eq!(outcome.stdout, "started\n");
     outcome.says(&["waiting for 127.0.0.1:", "up to 30s"]);
     outcome.says(&["localhost:", "is not ready after", "refused"]);

@@ -130,6 +130,7 @@ fn from_a_shell(before: &str, args: &[&str]) -> Outcome {
         .output()
         .expect("a shell");
     Outcome {
+        status: output.status,
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
