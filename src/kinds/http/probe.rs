@@ -1,5 +1,6 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
+use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -61,7 +62,16 @@ struct Http {
     /// For basic authentication.
     credentials: Option<Secret>,
     /// The parts of the request that are secret: a service may show what it was sent.
-    secrets: Vec<Secret>,
+    confidential: Confidential,
+}
+
+/// Texts that are not printed, nor how many there are.
+struct Confidential(Vec<Secret>);
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confidential(…)")
+    }
 }
 
 #[allow(clippy::unnecessary_wraps)] // as every kind's
@@ -81,7 +91,7 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
     Ok(Box::new(Http {
-        secrets: secrets(address, credentials.as_ref()),
+        confidential: Confidential(secrets(address, credentials.as_ref())),
         tls: address.scheme.is_tls.then(|| Tls {
             host: endpoint.host.clone(),
             verification: Verification::AuthorityAndName,
@@ -153,16 +163,16 @@ impl Http {
         if (200..=399).contains(&status.as_u16()) {
             return Ok(());
         }
-        let line = self.without_secrets(first_line(&body));
+        let line = self.without_confidential(first_line(&body));
         let separator = if line.is_empty() { "" } else { ": " };
         let detail = format!("the response is {status}{separator}{line}");
         Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
     }
 
     /// The text, unless it holds a part of the request that is secret.
-    fn without_secrets(&self, text: String) -> String {
+    fn without_confidential(&self, text: String) -> String {
         let is_in = |secret: &Secret| text.contains(secret.expose());
-        match self.secrets.iter().any(is_in) {
+        match self.confidential.0.iter().any(is_in) {
             true => String::new(),
             false => text,
         }
