@@ -420,7 +420,7 @@ async fn an_untrusted_certificate_is_tls_failed_with_nothing_confidential_on_the
                 "db",
                 "web/",
                 "app:secret@db",
-                "app:secret@db:1/x",
+                "app:secret@db:1/1",
                 "app:secret@[::1]",
             ] {
                 let url = format!("{}://{rest}", scheme.name);
