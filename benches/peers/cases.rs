@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+use crate::dns::{Answer, NameServer};
 use crate::peer::{Peer, Target};
-use crate::world::{AbsentHost, Answer, Firewall, NameServer, Port};
+use crate::ports::Port;
+use crate::world::{AbsentHost, Firewall};
 
 /// The name that the name server is asked for.
 const NAME: &str = "db.test";

@@ -297,7 +297,7 @@ fn a_closed_standard_error_is_never_somebody_elses_socket() {
         .args(["--timeout", "500ms", "--log-level", "debug"])
         .status()
         .expect("a shell");
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(1), "{status}");
     let heard = reader.join().expect("no panic");
     assert!(!heard.contains("wait"), "{heard}");
 }

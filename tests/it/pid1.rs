@@ -147,6 +147,35 @@ fn a_signal_ends_the_wait_at_once() {
 
 #[test]
 #[ignore = "needs a PID namespace"]
+fn a_signal_that_ends_the_wait_is_in_the_log_as_pid_1_too() {
+    for mode in ["--init=auto", "--init=never"] {
+        for (wait, line) in [
+            ("--path=/nonexistent", "/nonexistent is not ready"),
+            ("--after=60", "now that everything is ready"),
+        ] {
+            let mut command = as_pid_1(WAIT, &[mode, wait, "echo", "started"]);
+            command.env("WAIT_LOGGER_LEVEL", "info");
+            let unshare = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn();
+            let mut unshare = unshare.expect("unshare");
+            let mut log = BufReader::new(unshare.stderr.take().expect("a pipe")).lines();
+            let mut next = || log.next().map(|line| line.expect("UTF-8"));
+            while !next().expect(line).contains(line) {}
+            let pid = children(unshare.id())[0].try_into().expect("a number");
+            let wait = Pid1 { unshare, pid };
+            wait.kill(15);
+            let last = std::iter::from_fn(next).last();
+            let expected = "wait: warning: ended by SIGTERM while waiting";
+            assert_eq!(last.as_deref(), Some(expected), "{mode} {line}");
+            assert_eq!(wait.end().0, 143, "{mode} {line}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
 fn no_signal_is_lost_at_any_moment_of_the_start() {
     let mut longest = Duration::ZERO;
     for i in 0..300_u64 {

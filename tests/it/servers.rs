@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::certificates::Authority;
 use crate::containers::{
     docker, image, mariadb_image, mysql_image, static_wait, text, try_docker, wait_image,
 };
+use crate::fixtures::tls::Authority;
 use crate::support::{Outcome, WAIT, has_line, wait, with_path_alone};
 
 /// A database server in a network of its own, gone when this is dropped.
@@ -220,6 +220,7 @@ impl Beginning {
     fn end(mut self) -> Outcome {
         let status = self.child.wait().expect("a status");
         Outcome {
+            status,
             code: status.code(),
             stdout: String::new(),
             stderr: self.log(),

@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::HTTP_STATUS;
@@ -29,6 +29,9 @@ const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
+
+/// The shortest value of a query that is taken for a secret, in bytes.
+const SHORTEST_SECRET: usize = 4;
 
 /// The most headers that a response may have.
 const MOST_HEADERS: usize = 1000;
@@ -57,6 +60,8 @@ struct Http {
     authority: String,
     /// For basic authentication.
     credentials: Option<Secret>,
+    /// The parts of the request that are secret: a service may show what it was sent.
+    secrets: Vec<Secret>,
 }
 
 #[allow(clippy::unnecessary_wraps)] // as every kind's
@@ -76,6 +81,7 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
     Ok(Box::new(Http {
+        secrets: secrets(address, credentials.as_ref()),
         tls: address.scheme.is_tls.then(|| Tls {
             host: endpoint.host.clone(),
             verification: Verification::AuthorityAndName,
@@ -88,6 +94,23 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
         endpoint,
         credentials,
     }))
+}
+
+/// The parts of a request that are secret, as they are sent and as a service may show them.
+fn secrets(address: &Address, credentials: Option<&Secret>) -> Vec<Secret> {
+    let query = address.query.as_ref().map_or("", Secret::expose);
+    let values = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((_, value)) => value,
+        None => pair,
+    });
+    let values = values.filter(|value| value.len() >= SHORTEST_SECRET);
+    let values = values.flat_map(|value| {
+        let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
+        [value.to_owned(), decoded]
+    });
+    let login = address.password.iter().chain(credentials);
+    let login = login.filter(|secret| !secret.expose().is_empty());
+    login.cloned().chain(values.map(Secret::new)).collect()
 }
 
 impl Probe for Http {
@@ -130,10 +153,19 @@ impl Http {
         if (200..=399).contains(&status.as_u16()) {
             return Ok(());
         }
-        let line = first_line(&body);
+        let line = self.without_secrets(first_line(&body));
         let separator = if line.is_empty() { "" } else { ": " };
         let detail = format!("the response is {status}{separator}{line}");
         Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
+    }
+
+    /// The text, unless it holds a part of the request that is secret.
+    fn without_secrets(&self, text: String) -> String {
+        let is_in = |secret: &Secret| text.contains(secret.expose());
+        match self.secrets.iter().any(is_in) {
+            true => String::new(),
+            false => text,
+        }
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, NotReady> {

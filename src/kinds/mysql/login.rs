@@ -357,8 +357,8 @@ fn unknown_plugin(plugin: &[u8]) -> NotReady {
     // No server has a longer name for one than 64 characters.
     let plugin = String::from_utf8_lossy(plugin);
     let reason = ACCESS_DENIED.with_hint(
-        "use an account with caching_sha2_password, mysql_native_password or ed25519, or no user \
-         at all: then a decided login is enough",
+        "use an account with caching_sha2_password, mysql_native_password or ed25519, or no user: \
+         then a denied login is enough",
     );
     let detail = format!("the server asks for {plugin:.64}, an authentication plugin that wait lacks");
     NotReady::new(&reason, detail)

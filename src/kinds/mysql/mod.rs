@@ -1,6 +1,5 @@
 //! MySQL and MariaDB.
 
-#[cfg(feature = "mysql")]
 mod codes;
 #[cfg(feature = "mysql")]
 mod login;
@@ -40,10 +39,7 @@ pub(super) static KIND: Kind = Kind {
         &reason::SERVER_ERROR,
         &PROTOCOL,
     ],
-    #[cfg(feature = "mysql")]
     codes: codes::CODES,
-    #[cfg(not(feature = "mysql"))]
-    codes: &[],
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
                  are answered, and the query, if there is one, returns a row. Without a user: the \
                  server accepts or denies a login",

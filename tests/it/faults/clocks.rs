@@ -5,11 +5,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::handshakes::{be_well, secured, tls};
+use super::handshakes::be_well;
 use super::*;
-use crate::certificates::Authority;
+use crate::fixtures::ports::Port;
+use crate::fixtures::tls::{Authority, secured, tls};
 use crate::support::Wait;
-use crate::world::Port;
 
 /// Shifts the time of day, back and forth if so told, and leaves the other clocks alone.
 const SHIM: &str = r#"

@@ -1,58 +1,21 @@
 //! Servers that do not speak MySQL or HTTP as they should.
 
-use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::thread;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::*;
+use crate::fixtures::http;
+use crate::fixtures::mysql::{deny, greeting};
+use crate::fixtures::ports::{answer, drip, dripping, flapping, listen_to, serve};
 
-/// Drips to everybody.
-fn dripping(text: impl Iterator<Item = u8> + Clone + Send + 'static) -> SocketAddr {
-    serve(move |mut stream| {
-        drip(&mut stream, text.clone(), Duration::from_millis(10));
-        listen_to(stream);
-    })
-}
-
-/// A server of MySQL whose greeting comes byte by byte.
+/// A MySQL server whose greeting comes byte by byte.
 fn greeting_slowly(pause: Duration) -> SocketAddr {
     serve(move |mut stream| {
         drip(&mut stream, greeting(false), pause);
         deny(stream);
     })
-}
-
-/// A port that opens and closes, and stays open in the end. It is nobody else's in between.
-fn flapping_port() -> SocketAddr {
-    let bind = |address: SocketAddr| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        Ok::<_, io::Error>(socket)
-    };
-    let keeper = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
-    let address = keeper.local_addr().expect("bound");
-    let address = address.as_socket().expect("of IPv4");
-    thread::spawn(move || {
-        let _keeper = keeper;
-        let mut flaps = 0;
-        loop {
-            // It fails while a process that is being started has a copy of the last one.
-            let open = bind(address).and_then(|socket| socket.listen(64).map(|()| socket));
-            if open.is_ok() {
-                flaps += 1;
-            }
-            if flaps == 8 {
-                break thread::sleep(Duration::from_secs(60));
-            }
-            drop(open);
-            thread::sleep(Duration::from_millis(50));
-        }
-    });
-    address
 }
 
 #[test]
@@ -82,7 +45,7 @@ fn servers_that_do_not_do_as_they_should() {
             is("mysql", serve(listen_to), "timed_out")
         }),
         ("MySQL drips what is none", &|| {
-            is("mysql", dripping(vec![b'J'; 9999].into_iter()), "protocol")
+            is("mysql", dripping(vec![b'J'; 9999]), "protocol")
         }),
         ("MySQL drips", &|| {
             let server = greeting_slowly(Duration::from_millis(300));
@@ -95,7 +58,9 @@ fn servers_that_do_not_do_as_they_should() {
         ("MySQL drips and is well", &|| {
             is_well("mysql", greeting_slowly(Duration::from_millis(10)), 0.7);
         }),
-        ("MySQL is HTTP", &|| is("mysql", answer(WELL), "timed_out")),
+        ("MySQL is HTTP", &|| {
+            is("mysql", answer(http::OK), "timed_out")
+        }),
         ("MySQL is SSH", &|| {
             is(
                 "mysql",
@@ -115,7 +80,7 @@ fn servers_that_do_not_do_as_they_should() {
             is("http", dripping(headers.copied()), "timed_out");
         }),
         ("HTTP drips and is well", &|| {
-            is_well("http", dripping(WELL.iter().copied()), 0.0);
+            is_well("http", dripping(http::OK.iter().copied()), 0.0);
         }),
         ("HTTP is SSH", &|| {
             is("http", answer(b"SSH-2.0-x\r\n\r\n"), "protocol")
@@ -131,7 +96,11 @@ fn servers_that_do_not_do_as_they_should() {
             );
         }),
         ("a port that flaps", &|| {
-            is_well("tcp", flapping_port(), 0.0)
+            is_well(
+                "tcp",
+                flapping(drop, [(Duration::ZERO, Duration::from_millis(50)); 8]),
+                0.0,
+            )
         }),
     ]);
 }
