@@ -1,5 +1,6 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
+use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -61,7 +62,16 @@ struct Http {
     /// For basic authentication.
     credentials: Option<Secret>,
     /// The parts of the request that are secret: a service may show what it was sent.
-    secrets: Vec<Secret>,
+    secrets: Secrets,
+}
+
+/// Texts that are never printed, and neither is their number.
+struct Secrets(Vec<Secret>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(…)")
+    }
 }
 
 #[allow(clippy::unnecessary_wraps)] // as every kind's
@@ -81,7 +91,7 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
     Ok(Box::new(Http {
-        secrets: secrets(address, credentials.as_ref()),
+        secrets: Secrets(secrets(address, credentials.as_ref())),
         tls: address.scheme.is_tls.then(|| Tls {
             host: endpoint.host.clone(),
             verification: Verification::AuthorityAndName,
@@ -162,7 +172,7 @@ impl Http {
     /// The text, unless it holds a part of the request that is secret.
     fn without_secrets(&self, text: String) -> String {
         let is_in = |secret: &Secret| text.contains(secret.expose());
-        match self.secrets.iter().any(is_in) {
+        match self.secrets.0.iter().any(is_in) {
             true => String::new(),
             false => text,
         }
