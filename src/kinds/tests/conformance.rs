@@ -173,9 +173,18 @@ async fn against(example: &str, script: Script) -> Option<NotReady> {
     None
 }
 
+/// A password that is no word of the program's own.
+const UNIQUE: &str = "Open-Sesame";
+
+/// The examples that have a password, with this one.
+fn examples_with_a_unique_password() -> impl Iterator<Item = String> {
+    let examples = examples().filter(|(_, example)| example.contains(PASSWORD));
+    examples.map(|(_, example)| example.replace(PASSWORD, UNIQUE))
+}
+
 #[track_caller]
 fn is_hidden(printed: &str, text: &str) {
-    assert!(!printed.contains(PASSWORD), "{text}: {printed}");
+    assert!(!printed.contains(UNIQUE), "{text}: {printed}");
 }
 
 #[test]
@@ -280,29 +289,29 @@ fn every_scheme_has_an_example_or_is_an_alias_of_one_that_has() {
 
 #[test]
 fn no_secret_of_an_example_is_printed() {
-    for (_, example) in examples() {
-        let address = address(example).expect(example);
-        is_hidden(&format!("{address} {address:?}"), example);
-        let target = target(example).expect(example);
-        is_hidden(&format!("{target} {target:?} {:?}", target.probe), example);
+    for example in examples_with_a_unique_password() {
+        let address = address(&example).expect(&example);
+        is_hidden(&format!("{address} {address:?}"), &example);
+        let target = target(&example).expect(&example);
+        is_hidden(&format!("{target} {target:?} {:?}", target.probe), &example);
     }
 }
 
 #[test]
 fn no_secret_of_a_broken_example_is_printed() {
-    for (_, example) in examples().filter(|(_, example)| example.contains(PASSWORD)) {
+    for example in examples_with_a_unique_password() {
         let cut = (0..example.len()).filter_map(|end| example.get(..end).map(str::to_owned));
         let mut broken: Vec<String> = cut.collect();
         for c in ['@', ':', '/', '?', '#', '%', '[', '\\', ' ', 'é'] {
-            broken.push(example.replacen(PASSWORD, &format!("{PASSWORD}{c}"), 1));
-            broken.push(example.replacen(PASSWORD, &format!("{c}{PASSWORD}"), 1));
+            broken.push(example.replacen(UNIQUE, &format!("{UNIQUE}{c}"), 1));
+            broken.push(example.replacen(UNIQUE, &format!("{c}{UNIQUE}"), 1));
         }
-        broken.push(example.replacen(PASSWORD, &format!("{PASSWORD}%ff"), 1));
+        broken.push(example.replacen(UNIQUE, &format!("{UNIQUE}%ff"), 1));
         for separator in match example.contains(['?', '#']) {
             true => ['&', '&'],
             false => ['?', '#'],
         } {
-            broken.push(format!("{example}{separator}unknown={PASSWORD}"));
+            broken.push(format!("{example}{separator}unknown={UNIQUE}"));
         }
         broken.extend(
             example
