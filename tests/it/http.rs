@@ -324,7 +324,10 @@ fn the_first_line_of_a_failed_health_page_is_shown() {
     let cut = format!(": {}\u{2026}; ", "x".repeat(200));
     for (body, shown) in [
         ("", "the response is 503 Service Unavailable; "),
-        ("{\"db\":\"down\"}\nthe second line", ": {\"db\":\"down\"}; "),
+        (
+            "{\"db\":\"down\"}\nthe second line",
+            ": {\"db\":\"down\"}; ",
+        ),
         ("\r\n  \r\n  db: down  \r\nthe second line", ": db: down; "),
         ("\x1b[31mdown\x07", ": \\u{1b}[31mdown\\u{7}; "),
         (&long, &cut),
