@@ -34,7 +34,7 @@ use peer::Peer;
 /// Set for the process that is in the namespace.
 const INSIDE: &str = "PEERS_BENCH_INSIDE";
 
-/// What the command line says.
+/// The command line.
 struct Options {
     runs: usize,
     peers: Vec<Peer>,

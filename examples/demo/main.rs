@@ -1,4 +1,4 @@
-//! What `wait` does, for people without Docker: `cargo run --example demo`.
+//! `wait` at work, without Docker: `cargo run --example demo`.
 //!
 //! A port that opens after a second, a file that appears after a second and a half, and a MySQL
 //! server that starts after two. `wait` waits for all of them and becomes a command.

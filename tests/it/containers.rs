@@ -119,7 +119,7 @@ impl Project {
         text(&self.try_compose(&["logs", "--no-color", "app"]))
     }
 
-    /// What the service answers, asked from inside its container.
+    /// The answer of the service, asked from inside its container.
     fn fetch(&self, path: &str, body: Option<&str>) -> String {
         let body = body.map_or("{}".to_owned(), |body| {
             format!("{{method: 'POST', body: '{body}'}}")
@@ -340,8 +340,8 @@ fn a_silent_name_server_does_not_hold_up_the_deadline() {
             "timed_out: no answer for ",
             " while looking up the name",
         ];
-        let told = |line: &&str| has_line(line, &parts);
-        assert_eq!(log.lines().filter(told).count(), 2, "{log}");
+        let is_it = |line: &&str| has_line(line, &parts);
+        assert_eq!(log.lines().filter(is_it).count(), 2, "{log}");
         let ms = result["ms"].as_f64().expect("a number");
         assert!(ms >= 2000.0, "{result}");
         Duration::from_secs_f64(ms / 1e3)

@@ -1,5 +1,5 @@
-//! What `wait` does, seen from outside. Everything here runs the program itself; what needs Docker
-//! or namespaces is ignored by default and run by `.ci/run`.
+//! The behaviour of `wait`, seen from outside. Nearly all tests run the program itself; those that
+//! need Docker or namespaces are ignored by default and run by `.ci/run`.
 #![allow(unreachable_pub)] // it is a program
 
 mod compatibility;

@@ -1,4 +1,4 @@
-//! What is printed; what never is, is in `secrets.rs`.
+//! The log. Text that is never printed is in `secrets.rs`.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;

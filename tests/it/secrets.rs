@@ -1,4 +1,4 @@
-//! Nothing tells a password: one that occurs nowhere else comes in by every way there is and meets
+//! No password is printed: one that occurs nowhere else comes in by every way there is and meets
 //! everything that can go wrong, at every level and in both formats, and is looked for in all that
 //! others can read.
 
@@ -25,14 +25,14 @@ use compose_wait::probe::reason;
 use compose_wait::process::sys::OneThread;
 use futures_util::{StreamExt as _, stream};
 
-/// What nothing else prints, between characters that URLs, JSON and shells write in another way.
+/// A password that nothing else prints, between characters that URLs, JSON and shells write in another way.
 const SECRET: &str = r#"Zq8vXw@Kj5tRm/"Hy2nPd\é?#%Lb6cFs"#;
 const WORDS: [&str; 4] = ["Zq8vXw", "Kj5tRm", "Hy2nPd", "Lb6cFs"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: [&str; 2] = ["text", "json"];
 
-/// How many `wait`s run side by side.
+/// The number of `wait`s that run side by side.
 const AT_ONCE: usize = 8;
 
 /// Every word of the password in lower case, as it is and in disguise.
@@ -64,7 +64,7 @@ fn trace_in(text: &str) -> Option<&'static str> {
 
 /// Asserts that the password is in none of it.
 #[track_caller]
-fn is_untold(way: &str, outcome: &Outcome) {
+fn is_not_in(way: &str, outcome: &Outcome) {
     for text in [&outcome.stdout, &outcome.stderr] {
         assert_eq!(trace_in(text), None, "{way}: {text}");
     }
@@ -350,7 +350,7 @@ const WAYS: [Way; 13] = [
     },
 ];
 
-/// What most of them are.
+/// The properties of most of them.
 const VARIABLE: Way = Way {
     name: "",
     is_typed: false,
@@ -384,14 +384,14 @@ fn logging((level, format): (&str, &str)) -> Wait {
         .var("WAIT_LOG_FORMAT", format)
 }
 
-/// A run, its name, and what is promised of it beyond that it tells nothing.
+/// A run, its name, and what is promised of it beyond that it prints no password.
 type Run<'a> = (String, Wait, Box<dyn Fn(&Outcome) + 'a>);
 
 /// Runs them, some at once.
-async fn tell_nothing(runs: Vec<Run<'_>>) {
+async fn print_nothing(runs: Vec<Run<'_>>) {
     let outcomes = runs.into_iter().map(|(name, wait, check)| async move {
         let outcome = wait.run_beside().await;
-        is_untold(&name, &outcome);
+        is_not_in(&name, &outcome);
         println!("{name}");
         check(&outcome);
     });
@@ -402,7 +402,7 @@ async fn tell_nothing(runs: Vec<Run<'_>>) {
 }
 
 #[tokio::test]
-async fn no_failure_tells_it() {
+async fn no_failure_prints_it() {
     let world = &World::new();
     let mut runs: Vec<Run> = Vec::new();
     for way in &WAYS {
@@ -459,7 +459,7 @@ async fn no_failure_tells_it() {
             runs.push((format!("{}, {reason}", way.name), wait, Box::new(check)));
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
     let reasons: BTreeSet<_> = world.failing.iter().map(|(_, reason)| *reason).collect();
     let of_kinds = KINDS.iter().flat_map(|kind| kind.reasons);
     let all = reason::COMMON.iter().chain(of_kinds);
@@ -469,7 +469,7 @@ async fn no_failure_tells_it() {
 }
 
 #[tokio::test]
-async fn no_end_of_a_wait_tells_it() {
+async fn no_end_of_a_wait_prints_it() {
     let world = &World::new();
     let targets: Vec<_> = world.ready.iter().map(|target| &**target).collect();
     let commands = [("true", 0), ("no-such-program", 127), ("/", 126)];
@@ -494,10 +494,10 @@ async fn no_end_of_a_wait_tells_it() {
             }
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
-/// What people get wrong: the exit status, what is said of it, and the variables and arguments, with
+/// Mistakes: the exit status, a part of the message, and the variables and arguments, with
 /// `{}` in the place of the password, or `{word}` where it can only be one without special characters.
 const MISTAKES: &str = r#"
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:x/shop
@@ -569,7 +569,7 @@ const MISTAKES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn no_mistake_tells_it() {
+async fn no_mistake_prints_it() {
     let encoded = in_a_url();
     let with_commas = WORDS.join(",");
     let mut runs: Vec<Run> = Vec::new();
@@ -616,11 +616,11 @@ async fn no_mistake_tells_it() {
         add(&with_commas, ("trace", "text"), false);
         add(SECRET, ("trace", "text"), false);
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
 #[tokio::test]
-async fn what_is_not_utf_8_is_not_told_either() {
+async fn text_that_is_not_utf_8_is_not_printed_either() {
     let odd = || OsString::from_vec([SECRET.as_bytes(), b"\xff"].concat());
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), odd().into_vec()).expect("written");
@@ -660,10 +660,10 @@ async fn what_is_not_utf_8_is_not_told_either() {
             runs.push((name.to_owned(), wait, Box::new(check)));
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
-/// What others can read of a process; nothing can be while it becomes a program.
+/// The command line of a process as others read it; it is empty while a program is started.
 fn command_line(pid: u32) -> String {
     let start = Instant::now();
     loop {
@@ -676,7 +676,7 @@ fn command_line(pid: u32) -> String {
 }
 
 #[tokio::test]
-async fn nobody_reads_it_in_the_command_line_of_who_waits() {
+async fn it_is_not_in_the_command_line_of_the_process() {
     let world = &World::new();
     let mut waits: Vec<(String, Started)> = Vec::new();
     for way in WAYS.iter().filter(|way| !way.is_typed && !way.is_check) {
@@ -712,7 +712,7 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
     let end = move || {
         for (name, started) in waits {
             let outcome = started.end();
-            is_untold(&name, &outcome);
+            is_not_in(&name, &outcome);
             outcome
                 .exits(1)
                 .says(&["mysql://app@127.0.0.1:", "/shop", "timed_out"]);
@@ -722,7 +722,7 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
 }
 
 #[tokio::test]
-async fn nobody_reads_it_at_a_terminal() {
+async fn it_is_not_drawn_at_a_terminal() {
     let world = World::new();
     let targets: Vec<_> = world.failing.iter().map(|(target, _)| &**target).collect();
     let targets = in_urls(&targets, &in_a_url());
@@ -770,7 +770,7 @@ async fn a_command_need_not_be_given_it() {
 
 /// An init stays beside the command, which can read the init's environment.
 #[tokio::test]
-async fn nor_can_it_read_it_in_that_of_the_init() {
+async fn nor_is_it_in_the_environment_of_the_init() {
     const LOOK: &str = "tr '\\0' '\\n' </proc/$PPID/environ";
     let world = World::new();
     for (scrub, is_shown) in [("1", false), (" 1 ", false), ("0", true)] {
@@ -792,7 +792,7 @@ async fn nor_can_it_read_it_in_that_of_the_init() {
 /// Set for the process that is to panic.
 const PANICS: &str = "WAIT_SECRETS_TEST_PANICS";
 
-/// What a bug would look like: a panic that is about a password, once `wait` has begun.
+/// A bug: a panic that is about a password, once `wait` has begun.
 #[test]
 fn a_panic_in_another_process() {
     if let Ok(format) = std::env::var(PANICS) {
@@ -806,7 +806,7 @@ fn a_panic_in_another_process() {
 }
 
 #[test]
-fn a_panic_does_not_tell_it() {
+fn a_panic_does_not_print_it() {
     for format in FORMATS {
         let output = with_path_alone(std::env::current_exe().expect("a program"))
             .args([
@@ -910,7 +910,7 @@ async fn no_server_logs_it() {
                 }
             }
         }
-        tell_nothing(runs).await;
+        print_nothing(runs).await;
         let general = server.file(LOG);
         for part in [
             "well0",

@@ -25,13 +25,13 @@ const ACCOUNT: Account = Account {
     database: "shop",
 };
 
-/// How many starts and stops go on side by side.
+/// The number of starts and stops side by side.
 const WORKERS: usize = 4;
 
-/// What it takes at the very least, on a machine that is far slower than any.
+/// The least number of starts, on a machine that is far slower than any.
 const STARTS_PER_SECOND: u64 = 20;
 
-/// How much a long wait may grow from its second quarter to its last, in kB.
+/// The most that a long wait may grow from its second quarter to its last, in kB.
 const GROWTH: u64 = 512;
 
 /// `SOAK_SECONDS=300` makes it the five minutes that are run by hand before a release; the default
@@ -76,14 +76,14 @@ struct Kind {
     /// The status as a shell has it: 128 and the signal if one ended it.
     status: i32,
     start: fn(Wait, &World) -> Wait,
-    /// What is sent to it, at any time.
+    /// The signal that is sent to it, at any time.
     signal: Option<Signal>,
 }
 
 struct World {
     flapping: Vec<String>,
     refused: String,
-    /// What a command prints of its descriptors that is started without `wait`.
+    /// The descriptors of a command that is started without `wait`.
     descriptors: Vec<u8>,
 }
 
@@ -192,7 +192,7 @@ fn start_and_stop(world: &World, end: Instant) -> BTreeMap<&'static str, u64> {
     runs
 }
 
-/// What a process has.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     resident: u64,
@@ -264,7 +264,7 @@ fn thousands_of_starts_and_stops() {
         refused: format!("--for={refused}"),
         descriptors: without_wait.expect("a shell").stdout,
     });
-    // Whoever is not reaped where that is promised becomes ours.
+    // A process that is not reaped where that is promised becomes ours.
     set_child_subreaper(true).expect("Linux");
 
     let never_ready = [

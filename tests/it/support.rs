@@ -22,7 +22,7 @@ pub struct Started {
     log: Vec<u8>,
 }
 
-/// How it ended.
+/// Its end.
 #[derive(Debug)]
 pub struct Outcome {
     pub status: ExitStatus,
@@ -174,7 +174,7 @@ pub fn has_line(text: &str, parts: &[&str]) -> bool {
     text.lines().any(has_all)
 }
 
-/// What `/proc/PID/status` says of a field, in the kernel's units.
+/// A field of `/proc/PID/status`, in the kernel's units.
 pub fn process_status(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
     let line = status

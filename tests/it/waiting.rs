@@ -79,7 +79,7 @@ fn a_dangling_link_is_not_there_and_a_link_to_something_is() {
 }
 
 #[test]
-fn the_deadline_is_hard_whoever_is_silent() {
+fn the_deadline_is_hard_for_every_silent_server() {
     let silent = Silent::new();
     let (silent, speechless) = (silent.address(), speechless());
     for (target, doing) in [
@@ -110,8 +110,8 @@ fn the_deadline_is_hard_for_two_hundred_too() {
         .var("WAIT_TIMEOUT", "1")
         .run();
     outcome.exits(1).took_from_to(1.0, 3.0);
-    let told = |line: &&str| line.starts_with("wait: error: ") && line.contains(" timed_out: ");
-    assert_eq!(outcome.stderr.lines().filter(told).count(), 200);
+    let is_it = |line: &&str| line.starts_with("wait: error: ") && line.contains(" timed_out: ");
+    assert_eq!(outcome.stderr.lines().filter(is_it).count(), 200);
 }
 
 #[tokio::test]

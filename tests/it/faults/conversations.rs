@@ -20,7 +20,7 @@ fn greeting_slowly(pause: Duration) -> SocketAddr {
 
 #[test]
 fn servers_that_do_not_do_as_they_should() {
-    let hang_up: fn(TcpStream) = |stream| drop(stream);
+    let close: fn(TcpStream) = |stream| drop(stream);
     let reset = |stream: TcpStream| {
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     };
@@ -36,7 +36,9 @@ fn servers_that_do_not_do_as_they_should() {
         starts(&waiting_long_for(target).run(), after);
     };
     side_by_side(&[
-        ("MySQL hangs up", &|| is("mysql", serve(hang_up), "closed")),
+        ("MySQL closes the connection", &|| {
+            is("mysql", serve(close), "closed")
+        }),
         ("MySQL resets", &|| is("mysql", serve(reset), "closed")),
         ("MySQL says nothing more", &|| {
             is("mysql", serve(half_close), "closed")
@@ -68,7 +70,9 @@ fn servers_that_do_not_do_as_they_should() {
                 "protocol",
             );
         }),
-        ("HTTP hangs up", &|| is("http", serve(hang_up), "closed")),
+        ("HTTP closes the connection", &|| {
+            is("http", serve(close), "closed")
+        }),
         ("HTTP resets", &|| is("http", serve(reset), "closed")),
         ("HTTP is frozen", &|| {
             is("http", serve(listen_to), "timed_out")
@@ -88,7 +92,7 @@ fn servers_that_do_not_do_as_they_should() {
         ("HTTP is ill", &|| {
             is("http", answer(b"HTTP/1.1 500 Oh\r\n\r\n"), "http_status");
         }),
-        ("HTTP turns away", &|| {
+        ("HTTP has no such page", &|| {
             is(
                 "http",
                 answer(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),

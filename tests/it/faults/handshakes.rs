@@ -15,7 +15,7 @@ use crate::fixtures::tls::{
     Authority, Secured, beginning, demanding, old_hello, secure, secured, tls,
 };
 
-pub(super) fn be_well(mut stream: Secured) {
+pub(super) fn be_healthy(mut stream: Secured) {
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream.write_all(http::OK);
     listen_to(stream.sock);
@@ -45,7 +45,7 @@ fn tls_that_is_not_as_it_should_be() {
     let waiting = "while waiting for the response";
     side_by_side(&[
         ("it is well", &|| {
-            let target = format!("https://{}", secured(&tls, be_well));
+            let target = format!("https://{}", secured(&tls, be_healthy));
             let wait = waiting_long_for(target).var("WAIT_TLS_CA_FILE", &file);
             starts(&wait.run(), 0.0);
         }),
@@ -69,20 +69,25 @@ fn tls_that_is_not_as_it_should_be() {
         ("it is frozen", &|| {
             is(serve(listen_to), "timed_out", starting);
         }),
-        ("it hangs up", &|| is(serve(drop), "closed", starting)),
-        ("it hangs up after its hello", &|| {
+        ("it closes the connection", &|| {
+            is(serve(drop), "closed", starting)
+        }),
+        ("it closes the connection after its hello", &|| {
             let server = beginning(&tls, |stream, flight| {
                 let hello = 5 + usize::from(u16::from_be_bytes([flight[3], flight[4]]));
                 let _ = stream.write_all(&flight[..hello]);
             });
             is(server, "closed", starting);
         }),
-        ("it hangs up in the middle of a message", &|| {
-            let server = beginning(&tls, |stream, flight| {
-                let _ = stream.write_all(&flight[..flight.len() - 9]);
-            });
-            is(server, "closed", starting);
-        }),
+        (
+            "it closes the connection in the middle of a message",
+            &|| {
+                let server = beginning(&tls, |stream, flight| {
+                    let _ = stream.write_all(&flight[..flight.len() - 9]);
+                });
+                is(server, "closed", starting);
+            },
+        ),
         ("it drips", &|| {
             let server = beginning(&tls, |stream, flight| {
                 drip(stream, flight.iter().copied(), Duration::from_millis(20));
@@ -90,14 +95,14 @@ fn tls_that_is_not_as_it_should_be() {
             is(server, "timed_out", starting);
         }),
         ("its certificate is not valid yet", &|| {
-            is(secured(&early, be_well), "tls_failed", "not valid yet");
+            is(secured(&early, be_healthy), "tls_failed", "not valid yet");
         }),
         ("it demands a certificate, in the handshake", &|| {
-            let server = secured(&demanding(&good, &TLS12), be_well);
+            let server = secured(&demanding(&good, &TLS12), be_healthy);
             is(server, "tls_failed", "CertificateRequired");
         }),
         ("it demands a certificate, after the handshake", &|| {
-            let server = secured(&demanding(&good, &TLS13), be_well);
+            let server = secured(&demanding(&good, &TLS13), be_healthy);
             is(server, "tls_failed", "CertificateRequired");
         }),
         ("inside it is silence", &|| {
@@ -115,19 +120,19 @@ fn tls_that_is_not_as_it_should_be() {
             });
             is(server, "protocol", "not HTTP");
         }),
-        ("inside it hangs up", &|| {
+        ("inside it closes the connection", &|| {
             let server = secured(&tls, |mut stream| {
                 let _ = stream.read(&mut [0; 4096]);
             });
             is(server, "closed", waiting);
         }),
-        ("MySQL offers it and hangs up", &|| {
+        ("MySQL offers it and closes the connection", &|| {
             of_mysql(offering(drop), "closed", starting);
         }),
         ("MySQL offers it and freezes", &|| {
             of_mysql(offering(listen_to), "timed_out", starting);
         }),
-        ("MySQL offers it and says something else", &|| {
+        ("MySQL offers it and sends something else", &|| {
             let server = offering(|mut stream| {
                 let _ = stream.write_all(b"SSH-2.0-x\r\n");
                 listen_to(stream);
@@ -143,7 +148,7 @@ fn tls_that_is_not_as_it_should_be() {
         }),
         ("MySQL offers it and demands a certificate", &|| {
             let config = demanding(&good, &TLS13);
-            let server = offering(move |stream| be_well(secure(&config, stream)));
+            let server = offering(move |stream| be_healthy(secure(&config, stream)));
             of_mysql(server, "tls_failed", "CertificateRequired");
         }),
     ]);

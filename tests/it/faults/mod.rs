@@ -1,7 +1,7 @@
 //! The fault matrix: whatever is wrong with the world, `wait` ends in time, with the status that is
 //! promised, and says what it is. A row is a fault, what is waited for, and what is promised.
 //!
-//! What needs a world of its own has one: a network and mount namespace for the thread of the test.
+//! Faults of a whole system have one of their own: a network and mount namespace for the thread of the test.
 
 mod clocks;
 mod conversations;
@@ -21,12 +21,12 @@ use nix::sched::{CloneFlags, unshare};
 use crate::support::{Outcome, WAIT, Wait, wait};
 use crate::world;
 
-/// What has no hope has so long.
+/// The deadline of a wait that will not be ready.
 const DEADLINE: &str = "1500ms";
 
 type Fault<'a> = (&'a str, &'a (dyn Fn() + Sync));
 
-/// Runs every fault and tells of all that did not go as promised.
+/// Runs every fault and reports all that did not go as promised.
 fn side_by_side(faults: &[Fault]) {
     thread::scope(|scope| {
         for fault in faults {

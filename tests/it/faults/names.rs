@@ -13,7 +13,7 @@ use crate::fixtures::dns::{Answer, ByTcp, NameServer, silent, truncated};
 use crate::fixtures::ports::Port;
 use crate::world;
 
-/// What `resolv.conf` says until this is dropped.
+/// The contents of `resolv.conf` until this is dropped.
 struct ResolvConf(#[allow(dead_code)] NamedTempFile);
 
 impl ResolvConf {
@@ -130,7 +130,7 @@ fn addresses_that_lead_nowhere() {
             waiting_long_for(format!("db.test:{number}"))
         };
         let wrong: Vec<_> = (1..20).map(|last| Ipv4Addr::new(127, 0, 1, last)).collect();
-        // Whoever drops packets costs those behind it a head start of 250 ms, and nothing more.
+        // An address that drops packets costs those after it a head start of 250 ms, and nothing more.
         let drops = |network: &str| {
             Rule::new(format!(
                 "INPUT -p tcp -d {network} --dport {number} -j DROP"

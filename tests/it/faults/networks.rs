@@ -30,7 +30,7 @@ impl Loss {
         }))
     }
 
-    /// How many have been lost on the way there and on the way back.
+    /// The number of packets lost on the way there and on the way back.
     fn lost(&self) -> Vec<u64> {
         let table = Command::new("iptables").args(["-nvxL", "INPUT"]).output();
         let table = String::from_utf8(table.expect("iptables").stdout).expect("UTF-8");
@@ -84,7 +84,7 @@ fn networks_that_do_not_do_as_they_should() {
             ("no route for IPv6", &|| {
                 gives_up(&waiting_for("[2001:db8::1]:80").run(), "unreachable");
             }),
-            ("nobody has the address", &|| {
+            ("no host has the address", &|| {
                 world::run("ip link add here type veth peer name there");
                 world::run("ip addr add 10.99.0.1/24 dev here");
                 world::run("ip link set here up");
