@@ -6,6 +6,7 @@ mod compatibility;
 mod containers;
 mod contract;
 mod docs;
+mod drivers;
 mod examples;
 #[cfg(target_os = "linux")]
 mod faults;
