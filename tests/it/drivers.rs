@@ -62,6 +62,12 @@ impl Server {
         docker(&[command, &self.name]);
     }
 
+    /// The output of a program inside, which has to succeed.
+    #[track_caller]
+    pub fn exec(&self, program: &[&str]) -> String {
+        docker(&[&["exec", &self.name], program].concat())
+    }
+
     /// Its output.
     pub fn log(&self) -> String {
         text(&try_docker(&["logs", &self.name], &[]))
@@ -166,6 +172,12 @@ impl Drop for Driver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The error of one attempt of a driver's, or none.
+pub fn error_of(driver: &str, url: &str, vars: &[(&str, &Path)]) -> Option<String> {
+    let attempt = Driver::start(driver, url, vars).next();
+    attempt.expect("an attempt").error
 }
 
 fn now() -> i64 {

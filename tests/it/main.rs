@@ -19,6 +19,7 @@ mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod redis;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod servers;
