@@ -465,7 +465,7 @@ async fn no_failure_prints_it() {
     let all = reason::COMMON.iter().chain(of_kinds);
     let all: BTreeSet<_> = all.map(|reason| reason.name).collect();
     let others: Vec<_> = all.difference(&reasons).copied().collect();
-    assert_eq!(others, ["query_empty", "timed_out"]);
+    assert_eq!(others, ["not_serving", "query_empty", "starting", "timed_out"]);
 }
 
 #[tokio::test]
@@ -514,7 +514,7 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
 2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=redis://:{}@cache:6379
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=memcached://:{}@cache:11211
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
 2 | expected a port | WAIT_HOSTS=http://app:{word}
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=jdbc:mysql://db/shop?password={}
