@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, error, info, warn};
 
 use super::live::{Line, Live};
-use crate::probe::NotReady;
+use crate::probe::{NotReady, Retry};
 use crate::process::exec::Command;
 use crate::settings::{Config, ConfigError, Notice, Timing};
 use crate::targets::Target;
@@ -98,8 +98,8 @@ pub struct Reporter {
     start: Instant,
     attempts: u64,
     last: Option<NotReady>,
-    /// When the last line was logged.
-    logged: Option<Instant>,
+    /// The reason of the last line, and when it was logged.
+    logged: Option<(&'static str, Instant)>,
     /// The names of reasons that have been logged as errors.
     alarmed: Vec<&'static str>,
     warned: bool,
@@ -129,55 +129,63 @@ impl Reporter {
         }
     }
 
-    /// An attempt that the deadline cut short too early to say anything.
-    pub fn unfinished(&mut self) {
+    /// An attempt begins.
+    pub fn begin(&mut self) {
         self.attempts += 1;
-    }
-
-    /// The only attempt has failed: there is one line, at the end.
-    pub fn failed(&mut self, why: NotReady) {
-        self.attempts += 1;
-        self.last = Some(why);
     }
 
     /// An attempt has failed: a line if the reason is a new one, or has been the same for a while. The
     /// first time that waiting will hardly help, it is an error: the wait goes on all the same,
     /// since users and schemas are often made late.
-    pub fn not_ready(&mut self, why: NotReady) {
-        self.attempts += 1;
-        self.pending(why);
+    pub fn not_ready(&mut self, why: NotReady, is_logged: bool) {
+        if is_logged {
+            self.log_change(&why);
+        }
+        self.last = Some(why);
     }
 
     /// An attempt has not ended yet, and will fail if it goes on like this.
     pub fn pending(&mut self, why: NotReady) {
-        let last = self.last.as_ref();
-        let is_new = last.is_none_or(|last| last.reason.name != why.reason.name);
-        let is_long_ago = self
-            .logged
-            .is_some_and(|logged| logged.elapsed() >= SILENCE);
-        let is_shown = self.line.show(&why);
+        self.log_change(&why);
+    }
+
+    /// The wait ends, and there is no answer to the last attempt. It is the reason unless the server
+    /// has decided before, or the attempt had little time to tell anything.
+    pub fn unanswered(&mut self, why: NotReady, is_telling: bool) {
+        let has_decided = |last: &NotReady| last.reason.retry != Retry::Soon;
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|last| is_telling && !has_decided(last))
+        {
+            self.last = Some(why);
+        }
+    }
+
+    fn log_change(&mut self, why: &NotReady) {
+        let is_new = self.logged.is_none_or(|(name, _)| name != why.reason.name);
+        let is_long_ago = self.logged.is_some_and(|(_, at)| at.elapsed() >= SILENCE);
+        let is_shown = self.line.show(why);
         let is_alarm = why.reason.permanent && !self.alarmed.contains(&why.reason.name);
         let level = match (is_alarm, is_shown) {
             (true, _) => Level::ERROR,
             (false, false) if is_new || is_long_ago => Level::INFO,
             (false, _) => Level::DEBUG,
         };
-        if level != Level::DEBUG {
-            self.logged = Some(Instant::now());
+        if level != Level::DEBUG || is_new {
+            self.logged = Some((why.reason.name, Instant::now()));
         }
         if is_alarm {
             self.alarmed.push(why.reason.name);
         }
-        self.last = Some(why);
         let after = duration(self.start.elapsed());
         let message = format!("{} is not ready after {after}", self.target);
-        self.log(level, "not_ready", &message);
+        self.log(why, level, "not_ready", &message);
     }
 
     /// The target is ready.
     pub fn ready(&mut self) {
         self.line.end();
-        self.attempts += 1;
         let (target, elapsed) = (&self.target, self.start.elapsed());
         info!(
             event = "ready",
@@ -196,18 +204,21 @@ impl Reporter {
         self.line.end();
         let (after, attempts) = (duration(self.start.elapsed()), attempts(self.attempts));
         let message = format!("{} is not ready after {after} and {attempts}", self.target);
-        self.log(Level::ERROR, "timed_out", &message);
+        if let Some(why) = &self.last {
+            self.log(why, Level::ERROR, "timed_out", &message);
+        }
     }
 
     /// A check has failed.
     pub fn failed_check(&mut self) {
         let message = format!("{} is not ready", self.target);
-        self.log(Level::ERROR, "not_ready", &message);
+        if let Some(why) = &self.last {
+            self.log(why, Level::ERROR, "not_ready", &message);
+        }
     }
 
-    /// Logs the last reason; an error has the hint too.
-    fn log(&self, level: Level, event: &str, message: &str) {
-        let Some(why) = &self.last else { return };
+    /// Logs a reason; an error has the hint too.
+    fn log(&self, why: &NotReady, level: Level, event: &str, message: &str) {
         let (elapsed_ms, reason) = (milliseconds(self.start.elapsed()), why.reason.name);
         let (detail, hint) = (cut(&why.detail), why.reason.hint);
         let (target, kind, attempts, code) = (&self.target, self.kind, self.attempts, &why.code);
@@ -299,7 +310,7 @@ mod tests {
         let mut reporter = Reporter::new(&target, Instant::now(), &Live::default());
         let mut lines_after = async |reason, ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;
-            reporter.not_ready(NotReady::new(reason, "as it is"));
+            reporter.not_ready(NotReady::new(reason, "as it is"), true);
             log.lines()
         };
         let (refused, closed) = (&reason::REFUSED, &reason::CLOSED);

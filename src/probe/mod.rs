@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::net::{At, Network, Stream};
 #[cfg(feature = "tls")]
@@ -36,30 +37,50 @@ pub trait Probe: fmt::Debug + Send + Sync {
 pub struct Attempt {
     network: Arc<Network>,
     overlap: Overlap,
+    stop: Stop,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    stage: Stage,
     phase: &'static str,
     warning: Option<&'static str>,
     /// A connection that is there already.
     connected: Option<Stream>,
+    /// The permit to run a statement.
+    statement: Option<OwnedSemaphorePermit>,
+}
+
+/// How far an attempt has come: what may happen to it when it takes long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// No connection is there: it may be given up at any time.
+    #[default]
+    Reaching,
+    /// The server has accepted the connection and sent nothing: to close it may count against the
+    /// host, and another attempt may be made beside it.
+    Connected,
+    /// The server has sent something: to end now may leave a mark.
+    Talking,
+    /// The server runs a statement: it must neither be repeated nor left running.
+    Working,
 }
 
 impl Attempt {
-    /// An attempt over the network.
-    pub fn new(network: Arc<Network>, overlap: Overlap) -> Self {
+    /// An attempt over the network, which is to end once `stop` says so.
+    pub fn new(network: Arc<Network>, overlap: Overlap, stop: Stop) -> Self {
         Self {
             network,
             overlap,
+            stop,
             state: Mutex::default(),
         }
     }
 
     /// An attempt over a connection that is there already, such as one with a scripted server.
     pub fn over(network: Arc<Network>, stream: Stream) -> Self {
-        let attempt = Self::new(network, Overlap::default());
+        let attempt = Self::new(network, Overlap::default(), Stop::default());
         attempt.state().connected = Some(stream);
         attempt
     }
@@ -73,10 +94,13 @@ impl Attempt {
     /// # Errors
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
-        if let Some(stream) = self.state().connected.take() {
-            return Ok(stream);
-        }
-        self.network.connect(at, self).await
+        let connected = self.state().connected.take();
+        let stream = match connected {
+            Some(stream) => stream,
+            None => self.network.connect(at, self).await?,
+        };
+        self.state().stage = Stage::Connected;
+        Ok(stream)
     }
 
     /// Goes on with TLS.
@@ -104,6 +128,38 @@ impl Attempt {
     /// Announces the next step, in words that follow "while".
     pub fn phase(&self, phase: &'static str) {
         self.state().phase = phase;
+    }
+
+    /// The server has answered something.
+    pub fn talking(&self) {
+        self.state().stage = Stage::Talking;
+    }
+
+    /// The server runs a statement, which outlives the connect timeout. Until it has ended no other
+    /// is started; once [`stopped`](Self::stopped), it has to be ended on the server.
+    pub async fn working(&self, phase: &'static str) {
+        self.phase(phase);
+        // Never closed. Where another attempt runs its statement, that one decides.
+        let permit = Arc::clone(&self.overlap.statements).acquire_owned().await;
+        let mut state = self.state();
+        state.statement = permit.ok();
+        state.stage = Stage::Working;
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.state().stage
+    }
+
+    /// Returns when the wait ends and this attempt has not.
+    pub async fn stopped(&self) {
+        self.stop.stopped().await;
+    }
+
+    /// How long the wait may still take; `None` is for ever.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = self.stop.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// The current step.
@@ -182,6 +238,64 @@ impl Attempt {
     }
 }
 
+/// The end of a wait, at its deadline or by a signal.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// The deadline; `None` is never.
+    pub deadline: Option<Instant>,
+    /// Whether a signal has ended the wait, or its deadline.
+    ended: watch::Sender<Option<End>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Deadline,
+    Signal,
+}
+
+impl Stop {
+    /// The same with a deadline.
+    pub(crate) fn with_deadline(&self, deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
+    /// Ends the wait at its deadline.
+    pub(crate) fn stop(&self) {
+        self.ended
+            .send_if_modified(|end| end.replace(End::Deadline).is_none());
+    }
+
+    /// Ends the wait by a signal.
+    pub fn stop_by_signal(&self) {
+        self.ended.send_replace(Some(End::Signal));
+    }
+
+    /// Whether a signal has ended the wait.
+    pub(crate) fn is_by_signal(&self) -> bool {
+        *self.ended.borrow() == Some(End::Signal)
+    }
+
+    /// Returns when the wait has ended.
+    pub async fn stopped(&self) {
+        let mut ended = self.ended.subscribe();
+        // The sender is here, so that it is not gone.
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+}
+
+impl Default for Stop {
+    /// Never, unless it is stopped.
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            ended: watch::Sender::new(None),
+        }
+    }
+}
+
 /// The stack of a thread that looks at a path, reads a file or has the C library look up a name, in
 /// bytes.
 const STACK: usize = 256 * 1024;
@@ -196,6 +310,8 @@ pub struct Overlap {
     descriptors: usize,
     /// One permit for every thread that may be stuck.
     threads: Arc<Semaphore>,
+    /// The permit to run a statement.
+    statements: Arc<Semaphore>,
 }
 
 impl Overlap {
@@ -213,6 +329,7 @@ impl Overlap {
             pace: Self::SHORTEST_PACE,
             descriptors: descriptors.min(Self::MOST_DESCRIPTORS),
             threads: Arc::new(Semaphore::new(Self::MOST)),
+            statements: Arc::new(Semaphore::new(1)),
         }
     }
 
