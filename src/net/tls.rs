@@ -186,9 +186,10 @@ impl Roots {
             authorities: Arc::clone(&self.authorities),
             checks_name: verification == Verification::AuthorityAndName,
             if_distrusted,
-            schemes: provider
-                .signature_verification_algorithms
-                .supported_schemes(),
+            schemes: match verification {
+                Verification::Nothing => ANY_SCHEME.to_vec(),
+                _ => provider.signature_verification_algorithms.supported_schemes(),
+            },
             distrust: OnceLock::new(),
         })
     }
@@ -216,6 +217,23 @@ fn server_name(host: &Host) -> Option<ServerName<'static>> {
         }
     }
 }
+
+/// The signatures that are accepted where none is verified: those of every key that servers have.
+const ANY_SCHEME: [SignatureScheme; 13] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
 
 /// What follows from a certificate that is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
