@@ -65,7 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     std::panic::set_hook(Box::new(report::panicked));
     let surroundings = Surroundings {
         variable: &environment::get,
-        file: &targets::secret::read,
+        file: &probe::files::read,
         is_terminal: output::live::is_possible(),
     };
     let cli = match cli::parse(&args) {

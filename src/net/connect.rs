@@ -65,7 +65,7 @@ impl Network {
             }
             let most = cx.overlap().most(match endpoint.host {
                 Host::Name(_) => self.names.descriptors() + 1,
-                Host::Address(_) => 1,
+                Host::Address(_) | Host::Zoned(..) => 1,
             });
             if most == 1 {
                 return first_to_end(&mut tries).await;
@@ -90,12 +90,9 @@ impl Network {
             }
         };
         phase("looking up the name");
-        let addresses = self.names.look_up(&endpoint.host, cx.overlap()).await?;
+        let addresses = self.names.look_up(endpoint, cx.overlap()).await?;
         phase("connecting");
-        let mut addresses = addresses
-            .into_iter()
-            .map(|address| SocketAddr::new(address, endpoint.port))
-            .peekable();
+        let mut addresses = addresses.into_iter().peekable();
         let mut attempts = FuturesUnordered::new();
         // Of several failures the first is reported: the others are most often the same.
         let mut first_error = None;

@@ -1,5 +1,6 @@
 //! TLS, with as much verification as the target asks for.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -188,7 +189,9 @@ impl Roots {
             if_distrusted,
             schemes: match verification {
                 Verification::Nothing => ANY_SCHEME.to_vec(),
-                _ => provider.signature_verification_algorithms.supported_schemes(),
+                _ => provider
+                    .signature_verification_algorithms
+                    .supported_schemes(),
             },
             distrust: OnceLock::new(),
         })
@@ -211,6 +214,7 @@ impl TimeProvider for Clock {
 fn server_name(host: &Host) -> Option<ServerName<'static>> {
     match host {
         Host::Address(address) => Some(ServerName::from(*address)),
+        Host::Zoned(address, _) => Some(ServerName::from(IpAddr::V6(*address))),
         // The dot at the end is of the name system and not of the name.
         Host::Name(name) => {
             ServerName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned()).ok()

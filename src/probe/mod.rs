@@ -1,6 +1,7 @@
 //! One attempt at one target: the interface between the wait loop and the kinds of targets.
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod reason;
 
 use std::borrow::Cow;
@@ -189,11 +190,10 @@ impl Attempt {
     pub async fn password<'a>(&self, from: &'a Password) -> Result<Cow<'a, Secret>, NotReady> {
         match from {
             Password::Given(password) => Ok(Cow::Borrowed(password)),
-            Password::File(path) => {
+            Password::File(file) => {
                 self.phase("reading the password's file");
-                let file = path.clone();
-                let contents = self.overlap.aside(move || file.read()).await;
-                path.parse(contents).map(Cow::Owned)
+                let contents = self.overlap.read(file.path()).await;
+                file.parse(contents).map(Cow::Owned)
             }
         }
     }

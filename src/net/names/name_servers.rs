@@ -2,7 +2,6 @@
 //! its search domains. Unlike there, nothing is cached, not even the files, and all name servers are
 //! asked side by side.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -19,7 +18,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::{sleep, timeout};
 
-use crate::probe::{NotReady, Overlap, reason};
+use crate::probe::{NotReady, Overlap, files, reason};
 
 /// How long the addresses of one family wait for those of the other (RFC 8305).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -62,17 +61,27 @@ impl Names {
     }
 
     /// The addresses of a name, at least one.
-    pub(super) async fn addresses(&self, name: &str, _: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
-        let known = in_hosts_file(&fs::read(&self.hosts).unwrap_or_default(), name);
-        match known.is_empty() {
-            true => self.ask_name_servers(name).await,
-            false => Ok(known),
+    pub(super) async fn addresses(
+        &self,
+        name: &str,
+        overlap: &Overlap,
+    ) -> Result<Vec<IpAddr>, NotReady> {
+        let hosts = overlap.read(&self.hosts).await.unwrap_or_default();
+        let known = in_hosts_file(&hosts, name);
+        if !known.is_empty() {
+            return Ok(known);
         }
+        let resolv_conf = overlap.read(&self.resolv_conf).await.unwrap_or_default();
+        self.ask_name_servers(name, &Configuration::parse(&resolv_conf))
+            .await
     }
 
     /// Tries the name in every search domain, until there is one where it has an address.
-    async fn ask_name_servers(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
-        let configuration = self.configuration();
+    async fn ask_name_servers(
+        &self,
+        name: &str,
+        configuration: &Configuration,
+    ) -> Result<Vec<IpAddr>, NotReady> {
         let resolvers: Result<Vec<_>, _> = configuration
             .servers
             .iter()
@@ -95,7 +104,7 @@ impl Names {
     }
 
     fn configuration(&self) -> Configuration {
-        Configuration::parse(&fs::read(&self.resolv_conf).unwrap_or_default())
+        Configuration::parse(&files::read(&self.resolv_conf).unwrap_or_default())
     }
 
     /// A resolver that asks one server alone.
@@ -346,8 +355,9 @@ mod tests {
     }
 
     async fn look_up(names: &Names, host: &str) -> Result<Vec<IpAddr>, NotReady> {
-        let host = host.parse().expect("a host");
-        names.look_up(&host, &Overlap::default()).await
+        let endpoint = format!("{host}:1").parse().expect("an endpoint");
+        let found = names.look_up(&endpoint, &Overlap::default()).await?;
+        Ok(found.iter().map(SocketAddr::ip).collect())
     }
 
     /// Looks a name up where resolv.conf says so, and the hosts file nothing.
@@ -440,7 +450,7 @@ mod tests {
         let found = look_up(&names, "db").await.expect("one address");
         assert_eq!(found, [IpAddr::from([10, 0, 0, 9])]);
         let text = b"10.0.0.1 x DB\n::1 db # both\n#10.0.0.2 db\n\xff db\n10.0.0.3 db.x\n";
-        fs::write(hosts.path(), text).expect("written");
+        std::fs::write(hosts.path(), text).expect("written");
         let found = look_up(&names, "db").await.expect("both families");
         assert_eq!(
             found,
