@@ -140,7 +140,7 @@ fn prepare(
 /// Waits, with the pauses before and after. The runtime is gone when this returns; what is stuck
 /// in it is not waited for. A signal ends the process with a last line.
 fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
-    let caught = Caught::new()?;
+    let caught = Caught::ending()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

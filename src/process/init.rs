@@ -5,12 +5,15 @@
 //! had happened, so that nothing else in the program knows of any of this.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 
 use nix::libc::{self, c_int};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 
-use super::sys::{self, Change, Disposition, OneThread, Received};
+use super::exit::Exit;
+use super::sys::{self, Change, Disposition, OneThread, Signals};
+use crate::output::{log, report};
 use crate::settings::cli::Early;
 use crate::settings::environment;
 use crate::targets::one_of;
@@ -92,7 +95,11 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
             if environment::asks_for_scrub(scrub) {
                 sys::overwrite_in_environment(thread, environment::is_scrubbed);
             }
-            let code = supervise(child, is_pid_1);
+            let code = supervise(child, is_pid_1).unwrap_or_else(|error| {
+                log::init(log::Settings::default());
+                report::failed(&format_args!("cannot look after the command: {error}"));
+                Exit::CannotExecute.code()
+            });
             // Where this is not PID 1, the shell goes on at the terminal.
             if let Some(terminal) = sys::terminal_of(child) {
                 sys::bring_to_foreground(terminal, sys::own_group());
@@ -102,19 +109,23 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
     }
 }
 
-/// The init: returns the status of the child once it has ended.
-/// It never ends the child by itself; that is for those who send signals.
-fn supervise(child: Pid, is_pid_1: bool) -> i32 {
+/// The init: returns the status of the child once it has ended. It never ends the child by itself;
+/// that is for those who send signals.
+///
+/// # Errors
+/// The system's, where it refuses what an init cannot do without.
+fn supervise(child: Pid, is_pid_1: bool) -> io::Result<i32> {
     sys::give_back_code();
+    let mut signals = Signals::Blocked;
     loop {
-        let received = Received::next();
+        let received = signals.next()?;
         if !received.is_about_children() {
             received.pass_on(child);
         }
         // One signal may stand for many children, and the kernel's may have been merged into
         // another process's SIGCHLD; so the children are looked at every time.
         let mut status = None;
-        while let Some((pid, change)) = sys::next_change() {
+        while let Some((pid, change)) = sys::next_change()? {
             match change {
                 Change::Ended(code) if pid == child => status = Some(code),
                 Change::Stopped(signal) if pid == child && !is_pid_1 => stop_with(child, signal),
@@ -122,7 +133,7 @@ fn supervise(child: Pid, is_pid_1: bool) -> i32 {
             }
         }
         if let Some(status) = status {
-            return status;
+            return Ok(status);
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc::{self, c_char, c_int};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGSYS, SIGTRAP, SIGTSTP,
@@ -209,14 +210,17 @@ fn last_signal() -> c_int {
     libc::SIGUSR2
 }
 
-/// Sets a handler for every signal that ends a process by default, unless the signal is ignored.
-/// Those that cannot be caught are refused by the system.
+/// Sets a handler for signals, apart from those that are ignored. Those that cannot be caught are
+/// refused by the system.
 ///
 /// # Safety
 /// The handler does nothing that a signal handler may not do.
-unsafe fn handle_ending_signals(handler: extern "C" fn(c_int)) -> Vec<(c_int, libc::sighandler_t)> {
+unsafe fn handle(
+    signals: impl Iterator<Item = c_int>,
+    handler: extern "C" fn(c_int),
+) -> Vec<(c_int, libc::sighandler_t)> {
     let mut before = Vec::new();
-    for number in ending_signals() {
+    for number in signals {
         // SAFETY: the handler is one by the caller's promise; what was ignored stays so.
         unsafe {
             let old = libc::signal(number, handler as libc::sighandler_t);
@@ -237,10 +241,10 @@ pub fn end_on_signals() {
         unsafe { libc::_exit(128 + signal) }
     }
     // SAFETY: the handler does nothing but end the process.
-    unsafe { handle_ending_signals(end) };
+    unsafe { handle(ending_signals(), end) };
 }
 
-/// The signals that would end this process, caught so that a last line can be logged.
+/// Signals that are caught, in the order in which they arrive.
 #[derive(Debug)]
 pub struct Caught {
     before: Vec<(c_int, libc::sighandler_t)>,
@@ -252,23 +256,21 @@ pub struct Caught {
 static WRITER: AtomicI32 = AtomicI32::new(-1);
 
 impl Caught {
-    /// Catches them.
+    /// Catches the signals that would end this process, so that a last line can be logged.
     ///
     /// # Errors
     /// The system's, where there is no descriptor for a pipe.
-    pub fn new() -> io::Result<Self> {
+    pub fn ending() -> io::Result<Self> {
+        Self::new(ending_signals())
+    }
+
+    fn new(signals: impl Iterator<Item = c_int>) -> io::Result<Self> {
         extern "C" fn note(signal: c_int) {
             let number = signal as u8; // there are no more than 64
-            let errno = Errno::last_raw();
-            // SAFETY: write may be called in a signal handler. Where the pipe has no room, there is
-            // a signal in it already, and one is enough.
-            unsafe {
-                libc::write(
-                    WRITER.load(Ordering::Relaxed),
-                    (&raw const number).cast(),
-                    1,
-                )
-            };
+            let (writer, errno) = (WRITER.load(Ordering::Relaxed), Errno::last_raw());
+            // SAFETY: write may be called in a signal handler. A pipe without room holds signals
+            // enough.
+            unsafe { libc::write(writer, (&raw const number).cast(), 1) };
             Errno::set_raw(errno);
         }
         let (reader, writer) = io::pipe()?;
@@ -278,10 +280,25 @@ impl Caught {
         WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
         Ok(Self {
             // SAFETY: the handler only writes to a pipe, and leaves errno as it was.
-            before: unsafe { handle_ending_signals(note) },
+            before: unsafe { handle(signals, note) },
             reader,
             _writer: writer,
         })
+    }
+
+    /// Waits for the next signal.
+    fn next(&mut self) -> io::Result<c_int> {
+        loop {
+            let mut question = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut question, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            let mut number = [0];
+            self.reader.read_exact(&mut number)?;
+            return Ok(number[0].into());
+        }
     }
 
     /// A pipe that can be read from once there is a signal.
@@ -327,6 +344,66 @@ pub fn fork(_: &OneThread) -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// The signals that are sent to an init, one after the other.
+#[derive(Debug)]
+pub enum Signals {
+    /// They are blocked, and waited for.
+    Blocked,
+    /// They are caught, where the system refuses to wait for them, as a tight seccomp profile may.
+    Caught(Caught),
+}
+
+impl Signals {
+    /// Waits for a signal among those that [`block_signals`] blocks.
+    ///
+    /// # Errors
+    /// The system's, where there is no way to wait for one.
+    pub fn next(&mut self) -> io::Result<Received> {
+        loop {
+            match self {
+                Self::Caught(caught) => {
+                    let number = caught.next()?;
+                    return Ok(Received {
+                        number,
+                        is_from_kernel: true, // it is only asked for SIGCHLD
+                    });
+                }
+                Self::Blocked => match wait_for_blocked() {
+                    Ok(received) => return Ok(received),
+                    Err(Errno::EINTR) => {}
+                    Err(_) => {
+                        let faults = FAULTS.map(|signal| signal as c_int);
+                        let others = (1..=last_signal()).filter(|number| !faults.contains(number));
+                        *self = Self::Caught(Caught::new(others)?);
+                        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+                    }
+                },
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn wait_for_blocked() -> nix::Result<Received> {
+    let set = all_but_faults();
+    // SAFETY: siginfo_t is plain data for the kernel to fill in.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to what they have to be.
+    let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
+    Errno::result(number).map(|number| Received {
+        number,
+        is_from_kernel: info.si_code > 0,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_blocked() -> nix::Result<Received> {
+    all_but_faults().wait().map(|signal| Received {
+        number: signal as c_int,
+        is_from_kernel: signal == SIGCHLD,
+    })
+}
+
 /// A signal that was sent to this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
@@ -335,38 +412,6 @@ pub struct Received {
 }
 
 impl Received {
-    /// Waits for a signal among those that [`block_signals`] blocks.
-    #[cfg(target_os = "linux")]
-    pub fn next() -> Self {
-        let set = all_but_faults();
-        // SAFETY: siginfo_t is plain data for the kernel to fill in.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        loop {
-            // SAFETY: both pointers are to what they have to be.
-            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
-            if number > 0 {
-                return Self {
-                    number,
-                    is_from_kernel: info.si_code > 0,
-                };
-            }
-        }
-    }
-
-    /// Waits for a signal among those that [`block_signals`] blocks.
-    #[cfg(not(target_os = "linux"))]
-    pub fn next() -> Self {
-        let set = all_but_faults();
-        loop {
-            if let Ok(signal) = set.wait() {
-                return Self {
-                    number: signal as c_int,
-                    is_from_kernel: signal == SIGCHLD,
-                };
-            }
-        }
-    }
-
     /// Whether the kernel sent it because a child has changed, and no process did.
     pub fn is_about_children(&self) -> bool {
         self.number == libc::SIGCHLD && self.is_from_kernel
@@ -390,7 +435,10 @@ pub enum Change {
 }
 
 /// The next change of any child's state; one that has ended is reaped. `None` if there is none.
-pub fn next_change() -> Option<(Pid, Change)> {
+///
+/// # Errors
+/// The system's, where it refuses to say.
+pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
     // SAFETY: the pointer is to a status.
@@ -402,7 +450,11 @@ pub fn next_change() -> Option<(Pid, Change)> {
     } else {
         Change::Ended(libc::WEXITSTATUS(status))
     };
-    (pid > 0).then(|| (Pid::from_raw(pid), change))
+    match Errno::result(pid) {
+        Ok(0) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
+        Ok(pid) => Ok(Some((Pid::from_raw(pid), change))),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Stops this process, until another process continues it.

@@ -1,6 +1,8 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,10 +15,11 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::HTTP_STATUS;
-use crate::net::At;
+use crate::net::{At, Io};
 use crate::net::tls::{Tls, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
@@ -27,6 +30,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// the server, a connection that broke.
 const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
+/// The longest response, in bytes; the body is not read to its end.
+const LONGEST_RESPONSE: usize = 512 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
@@ -113,7 +118,10 @@ impl Http {
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
-            .handshake(TokioIo::new(stream.io))
+            .handshake(TokioIo::new(Limited {
+                io: stream.io,
+                left: LONGEST_RESPONSE,
+            }))
             .await
             .map_err(|error| failed(&error, cx))?;
         let response = pin!(sender.send_request(self.request()?));
@@ -153,6 +161,50 @@ impl Http {
     }
 }
 
+/// A connection that gives no more than a number of bytes. Interim responses without end would be read
+/// without end, at the cost of every other target.
+struct Limited {
+    io: Box<dyn Io>,
+    left: usize,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a response without end",
+            )));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
+        self.left = self.left.saturating_sub(buffer.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
 async fn read(response: Response<Incoming>, into: &mut Vec<u8>) {
     let mut body = response.into_body();
     while let Some(Ok(frame)) = body.frame().await {
@@ -176,7 +228,7 @@ fn first_line(body: &[u8]) -> String {
 
 fn failed(error: &hyper::Error, cx: &Attempt) -> NotReady {
     let source = std::error::Error::source(error);
-    if let Some(error) = source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
+    if let Some(error) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
         return cx.broken(error);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
