@@ -1,5 +1,6 @@
 //! TLS, with as much verification as the target asks for.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +14,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 use super::Stream;
@@ -21,12 +23,47 @@ use crate::probe::{Attempt, NotReady, reason};
 use crate::targets::Host;
 
 /// How TLS is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tls {
     /// The host that the certificate is for.
     pub host: Host,
     /// What of it is verified.
     pub verification: Verification,
+    /// Authorities that are trusted for this target alone.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Our own certificate, for servers that ask for one.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate, with those of the authorities between, and its key.
+pub struct Identity {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// From two files in PEM format; `None` where there is no certificate in one or no key in the
+    /// other.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Option<Self> {
+        Some(Self {
+            certificates: certificates_from_pem(certificates)?,
+            key: PrivateKeyDer::from_pem_slice(key).ok()?,
+        })
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+/// The certificates of a file in PEM format; `None` where there is none.
+pub fn certificates_from_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    certificates
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
 }
 
 /// What of a server's certificate is verified.
@@ -110,6 +147,15 @@ impl Roots {
         Arc::clone(all)
     }
 
+    /// All of them, and some for one target.
+    fn with(&self, own: &[CertificateDer<'static>]) -> Arc<RootCertStore> {
+        let mut all = self.all();
+        if !own.is_empty() {
+            Arc::make_mut(&mut all).add_parsable_certificates(own.iter().cloned());
+        }
+        all
+    }
+
     /// Makes TLS of a connection, or fails.
     pub(crate) async fn secure(
         &self,
@@ -147,14 +193,19 @@ impl Roots {
         let name = server_name(&how.host)
             .ok_or_else(|| failed(format!("no certificate can be for the name {}", how.host)))?;
         let provider = Arc::new(ring::default_provider());
-        let verifier = self.verifier(&provider, how.verification, distrust);
+        let verifier = self.verifier(&provider, how, distrust);
         let verifier = Arc::new(verifier.map_err(|error| failed(error.to_string()))?);
         let config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let config = match &how.identity {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificates, key }) => config
+                .with_client_auth_cert(certificates.clone(), key.clone_key())
+                .map_err(|error| failed(format!("the client certificate: {error}")))?,
+        };
         let connector = TlsConnector::from(Arc::new(config));
         let connected = connector.connect(name, stream.io).await;
         let io = connected.map_err(|error| {
@@ -171,20 +222,21 @@ impl Roots {
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
-        verification: Verification,
+        how: &Tls,
         if_distrusted: Distrust,
     ) -> Result<Verifier, Error> {
+        let (verification, own) = (how.verification, &how.authorities);
         let inner = match verification {
             Verification::Nothing => None,
             Verification::Authority | Verification::AuthorityAndName => Some(
-                WebPkiServerVerifier::builder_with_provider(self.all(), Arc::clone(provider))
+                WebPkiServerVerifier::builder_with_provider(self.with(own), Arc::clone(provider))
                     .build()
                     .map_err(|error| Error::General(error.to_string()))?,
             ),
         };
         Ok(Verifier {
             inner,
-            authorities: Arc::clone(&self.authorities),
+            authorities: self.authorities.iter().chain(own).cloned().collect(),
             checks_name: verification == Verification::AuthorityAndName,
             if_distrusted,
             schemes: match verification {
@@ -255,7 +307,7 @@ struct Verifier {
     /// supported.
     inner: Option<Arc<WebPkiServerVerifier>>,
     /// Authorities that the user has named.
-    authorities: Arc<[CertificateDer<'static>]>,
+    authorities: Vec<CertificateDer<'static>>,
     checks_name: bool,
     schemes: Vec<SignatureScheme>,
     if_distrusted: Distrust,

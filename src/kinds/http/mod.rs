@@ -13,7 +13,7 @@ pub(super) static KIND: Kind = Kind {
     schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
     parameters: Parameters::Opaque,
-    options: &[],
+    options: &["ca-file", "cert-file", "key-file"],
     reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],
     ready_when: "a GET request is answered with a status from 200 to 399; redirects are not followed, \

@@ -64,8 +64,10 @@ struct Http {
     credentials: Option<Secret>,
 }
 
-#[allow(clippy::unnecessary_wraps)] // as every kind's
-pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn Probe>, Expected> {
+pub(super) fn parse(
+    address: &mut Address,
+    defaults: &Defaults<'_>,
+) -> Result<Box<dyn Probe>, Expected> {
     if address.path.is_empty() {
         address.path.push('/');
     }
@@ -81,10 +83,10 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
     Ok(Box::new(Http {
-        tls: address.scheme.is_tls.then(|| Tls {
-            host: endpoint.host.clone(),
-            verification: Verification::AuthorityAndName,
-        }),
+        tls: match address.scheme.is_tls {
+            true => Some(defaults.tls(address, Verification::AuthorityAndName)?),
+            false => None,
+        },
         uri: Secret::new(uri),
         authority: match address.scheme.default_port == Some(endpoint.port) {
             true => endpoint.host.to_string(),

@@ -17,7 +17,7 @@ use spki::SubjectPublicKeyInfoRef;
 use super::probe::MySql;
 use super::session::{EOF, ERROR, MORE_DATA, OK, Session};
 use super::{ACCESS_DENIED, TLS_FAILED, codes};
-use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::tls::{TlsMode, Verification};
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady, reason};
 
@@ -136,11 +136,11 @@ pub(super) async fn log_in<'a>(
     mut session: Session<'a>,
     greeting: &Greeting,
     target: &MySql,
-    tls: TlsMode,
+    mode: TlsMode,
     account: Account<'_>,
 ) -> Result<Session<'a>, NotReady> {
     let offers_tls = greeting.capabilities.contains(CapabilityFlags::CLIENT_SSL);
-    let uses_tls = match tls {
+    let uses_tls = match mode {
         TlsMode::Off => false,
         TlsMode::Prefer => offers_tls && greeting.route != Route::Local,
         TlsMode::Require(_) => true,
@@ -149,7 +149,7 @@ pub(super) async fn log_in<'a>(
     login.is_confidential = uses_tls || greeting.route == Route::Local;
     login.takes_clear_password = uses_tls
         && target.is_cleartext
-        && tls.verification() != Verification::Nothing;
+        && target.tls.verification != Verification::Nothing;
     if uses_tls && !offers_tls {
         login.be_denied(&mut session, greeting).await;
         let reason = TLS_FAILED.with_hint(
@@ -161,18 +161,14 @@ pub(super) async fn log_in<'a>(
         login.capabilities |= CapabilityFlags::CLIENT_SSL;
         let request = SslRequest::new(login.capabilities, MAX_PACKET, UTF8MB4);
         session.write(&bytes(&request)).await?;
-        let tls = Tls {
-            host: target.endpoint.host.clone(),
-            verification: tls.verification(),
-        };
-        let (secured, distrust) = session.secure(&tls).await?;
+        let (secured, distrust) = session.secure(&target.tls).await?;
         session = secured;
         if let Some(why) = distrust {
             login.be_denied(&mut session, greeting).await;
             return Err(why);
         }
     } else if greeting.route == Route::Public
-        && target.tls == TlsMode::Prefer
+        && target.mode == TlsMode::Prefer
         && !login.password.is_empty()
     {
         session.cx().warn(

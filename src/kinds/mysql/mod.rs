@@ -27,6 +27,9 @@ pub(super) static KIND: Kind = Kind {
     options: &[
         "query",
         "tls",
+        "ca-file",
+        "cert-file",
+        "key-file",
         "password-file",
         "password-env",
         "cleartext",

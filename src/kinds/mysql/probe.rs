@@ -20,9 +20,9 @@ use tokio::time::timeout;
 use super::login::{self, Account, Greeting};
 use super::session::{Rows, Session};
 use crate::net::At;
-use crate::net::tls::{TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Endpoint, Expected, Login, one_of};
+use crate::targets::{Address, Defaults, Expected, Login, one_of};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -48,11 +48,10 @@ const SSL_MODES: [(&str, TlsMode); 5] = [
 #[derive(Debug)]
 pub(super) struct MySql {
     pub(super) at: At,
-    /// For the name in the server's certificate.
-    pub(super) endpoint: Endpoint,
     /// Without a user no login has to succeed: it is enough that the server decides one.
     pub(super) login: Login,
-    pub(super) tls: TlsMode,
+    pub(super) mode: TlsMode,
+    pub(super) tls: Tls,
     /// Whether a server may have the password in clear text, over TLS that is verified.
     pub(super) is_cleartext: bool,
     query: Option<String>,
@@ -78,11 +77,12 @@ pub(super) fn parse(
             ));
         }
     }
+    let mode = tls_mode(address)?;
     Ok(Box::new(MySql {
         at: address.at()?,
-        endpoint: address.endpoint.clone(),
         login,
-        tls: tls_mode(address)?,
+        mode,
+        tls: defaults.tls(address, mode.verification())?,
         is_cleartext: address.option("cleartext").is_some(),
         query,
         is_without_tls: AtomicBool::new(false),
@@ -103,7 +103,7 @@ impl Probe for MySql {
     }
 
     fn verifies_certificates(&self) -> bool {
-        self.tls.verification() != Verification::Nothing
+        self.tls.verification != Verification::Nothing
     }
 }
 
@@ -140,12 +140,12 @@ impl MySql {
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
-        let tls = match self.is_without_tls.load(Ordering::Relaxed) {
+        let mode = match self.is_without_tls.load(Ordering::Relaxed) {
             true => TlsMode::Off,
-            false => self.tls,
+            false => self.mode,
         };
-        let failure = match self.log_in_with(tls, account, cx).await {
-            Err(why) if tls == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
+        let failure = match self.log_in_with(mode, account, cx).await {
+            Err(why) if mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
             result => return result,
         };
         match self.log_in_with(TlsMode::Off, account, cx).await {
@@ -159,13 +159,13 @@ impl MySql {
 
     async fn log_in_with<'a>(
         &self,
-        tls: TlsMode,
+        mode: TlsMode,
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
         let stream = cx.connect(&self.at).await?;
         let (session, greeting) = login::greeting(stream, cx).await?;
-        let session = login::log_in(session, &greeting, self, tls, account).await?;
+        let session = login::log_in(session, &greeting, self, mode, account).await?;
         Ok((session, greeting))
     }
 
