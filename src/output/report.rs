@@ -145,8 +145,8 @@ impl Reporter {
     }
 
     /// An attempt has not ended yet, and will fail if it goes on like this.
-    pub fn pending(&mut self, why: NotReady) {
-        self.log_change(&why);
+    pub fn pending(&mut self, why: &NotReady) {
+        self.log_change(why);
     }
 
     /// The wait ends, and there is no answer to the last attempt. It is the reason unless the server

@@ -118,7 +118,7 @@ fn supervise(child: Pid, is_pid_1: bool) -> io::Result<i32> {
     sys::give_back_code();
     let mut signals = Signals::Blocked;
     loop {
-        let received = signals.next()?;
+        let received = signals.receive()?;
         if !received.is_about_children() {
             received.pass_on(child);
         }

@@ -358,7 +358,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system's, where there is no way to wait for one.
-    pub fn next(&mut self) -> io::Result<Received> {
+    pub fn receive(&mut self) -> io::Result<Received> {
         loop {
             match self {
                 Self::Caught(caught) => {

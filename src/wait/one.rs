@@ -196,7 +196,7 @@ impl Wait {
             trial.handle.abort();
             return Some((Arc::clone(&trial.cx), Err(why)));
         }
-        self.reporter.pending(why);
+        self.reporter.pending(&why);
         if at > 0 && elapsed >= *patience {
             trial.handle.abort();
             trials.each.remove(at);

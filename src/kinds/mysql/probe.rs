@@ -200,7 +200,7 @@ impl MySql {
             let rows = pin!(session.run(query));
             match select(rows, pin!(cx.stopped())).await {
                 Either::Left((rows, _)) => rows,
-                Either::Right((_, rows)) => {
+                Either::Right(((), rows)) => {
                     self.cancel(greeting.id, account, cx).await?;
                     // Its result, an error or not, is that of a statement that was cut short.
                     let _ = rows.await;

@@ -77,11 +77,10 @@ fn policy(address: IpAddr) -> (u8, u8) {
 fn scope(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(v4) if v4.is_loopback() || v4.is_link_local() => 2,
-        IpAddr::V4(_) => 14,
         IpAddr::V6(v6) if v6.is_multicast() => v6.octets()[1] & 0xf,
         IpAddr::V6(v6) if v6.is_loopback() || v6.is_unicast_link_local() => 2,
         IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfec0 => 5,
-        IpAddr::V6(_) => 14,
+        _ => 14,
     }
 }
 
