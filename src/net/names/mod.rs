@@ -6,6 +6,8 @@ mod c_library;
 #[cfg(all(feature = "dns", not(target_vendor = "apple")))]
 mod name_servers;
 mod order;
+#[cfg(all(feature = "dns", not(target_vendor = "apple")))]
+mod zones;
 
 use std::net::{SocketAddr, SocketAddrV6};
 

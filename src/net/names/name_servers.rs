@@ -10,14 +10,15 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{NetError, NoRecords};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Resolver, TokioResolver};
+use resolv_conf::ScopedIp;
 use tokio::time::{sleep, timeout};
 
+use super::zones::Runtime;
 use crate::probe::{NotReady, Overlap, files, reason};
 
 /// How long the addresses of one family wait for those of the other (RFC 8305).
@@ -85,7 +86,7 @@ impl Names {
         let resolvers: Result<Vec<_>, _> = configuration
             .servers
             .iter()
-            .map(|server| self.resolver(*server, &configuration.options))
+            .map(|server| self.resolver(server, &configuration.options))
             .collect();
         let resolvers = resolvers.map_err(|error| unresolved(&error))?;
         // That a server fails for one of them says more than that there is no such name elsewhere.
@@ -108,13 +109,17 @@ impl Names {
     }
 
     /// A resolver that asks one server alone.
-    fn resolver(&self, server: IpAddr, options: &ResolverOpts) -> Result<TokioResolver, NetError> {
-        let mut server = NameServerConfig::udp_and_tcp(server);
-        for connection in &mut server.connections {
+    fn resolver(
+        &self,
+        server: &Server,
+        options: &ResolverOpts,
+    ) -> Result<Resolver<Runtime>, NetError> {
+        let mut config = NameServerConfig::udp_and_tcp(server.address);
+        for connection in &mut config.connections {
             connection.port = self.port;
         }
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
+        Resolver::builder_with_config(config, Runtime::of(server.zone.clone()))
             .with_options(options.clone())
             .build()
     }
@@ -149,10 +154,17 @@ pub fn what_files_say(
     )
 }
 
-/// What resolv.conf says.
+/// A name server.
+struct Server {
+    address: IpAddr,
+    /// The network interface, for an address that is one only together with it.
+    zone: Option<String>,
+}
+
+/// The contents of resolv.conf.
 struct Configuration {
     /// At least one.
-    servers: Vec<IpAddr>,
+    servers: Vec<Server>,
     search: Vec<String>,
     /// With so many dots, a name is tried as it is before the search domains, and not after them.
     ndots: usize,
@@ -167,10 +179,20 @@ impl Configuration {
         if search.is_empty() {
             search.extend(parsed.get_system_domain());
         }
-        let servers = parsed.nameservers.iter().map(IpAddr::from);
+        let servers = parsed.nameservers.iter().map(|server| Server {
+            address: server.into(),
+            zone: match server {
+                ScopedIp::V6(_, zone) => zone.clone(),
+                ScopedIp::V4(_) => None,
+            },
+        });
         let mut servers: Vec<_> = servers.take(MOST_SERVERS).collect();
         if servers.is_empty() {
-            servers.push(Ipv4Addr::LOCALHOST.into());
+            let address = Ipv4Addr::LOCALHOST.into();
+            servers.push(Server {
+                address,
+                zone: None,
+            });
         }
         let mut options = ResolverOpts::default();
         options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
@@ -213,7 +235,7 @@ impl Configuration {
 
 /// Asks for either family by itself: there are name servers that never answer for one of them.
 async fn ask_for_both_families(
-    resolvers: &[TokioResolver],
+    resolvers: &[Resolver<Runtime>],
     name: &Name,
 ) -> Result<Vec<IpAddr>, NetError> {
     let v4 = pin!(ask_all(resolvers, name, RecordType::A));
@@ -241,7 +263,7 @@ async fn ask_for_both_families(
 /// which asks one after the other: only if no server that is listed before is still to be heard, or
 /// those have been silent for long.
 async fn ask_all(
-    resolvers: &[TokioResolver],
+    resolvers: &[Resolver<Runtime>],
     name: &Name,
     family: RecordType,
 ) -> Result<Vec<IpAddr>, NetError> {
@@ -293,7 +315,7 @@ async fn ask_all(
 }
 
 async fn ask(
-    resolver: &TokioResolver,
+    resolver: &Resolver<Runtime>,
     name: &Name,
     family: RecordType,
 ) -> Result<Vec<IpAddr>, NetError> {
