@@ -1,4 +1,4 @@
-//! What is measured, and what must hold for ours.
+//! The measurements, and the limits of ours.
 
 use std::net::Ipv4Addr;
 use std::process::Child;
@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+use crate::dns::{Answer, NameServer};
 use crate::peer::{Peer, Target};
-use crate::world::{AbsentHost, Answer, Firewall, NameServer, Port};
+use crate::ports::Port;
+use crate::world::{AbsentHost, Firewall};
 
 /// The name that the name server is asked for.
 const NAME: &str = "db.test";
-/// How long anybody may take, in seconds, before they are given up.
+/// The longest that a peer may take, in seconds.
 const PATIENCE: u32 = 60;
 
 /// One row of the table.
@@ -26,7 +28,7 @@ pub struct Case {
     must: &'static [Must],
 }
 
-/// How the measurements follow each other.
+/// The order of the measurements.
 enum Rounds {
     /// A peer after the other, so many times the number of runs.
     ByTurns(f64),
@@ -36,7 +38,7 @@ enum Rounds {
     Once,
 }
 
-/// What must hold for ours.
+/// A limit of ours.
 enum Must {
     MedianAtMost(f64),
     P95AtMost(f64),
@@ -169,14 +171,14 @@ pub const CASES: &[Case] = &[
         name: "peak-memory",
         unit: "MB",
         rounds: Once,
-        measure: |peers| each(peers, |peer| Some(while_nobody_answers(peer).0)),
+        measure: |peers| each(peers, |peer| Some(while_no_host_answers(peer).0)),
         must: &[MedianAtMost(8.0)],
     },
     Case {
         name: "descriptors",
         unit: "",
         rounds: Once,
-        measure: |peers| each(peers, |peer| Some(while_nobody_answers(peer).1)),
+        measure: |peers| each(peers, |peer| Some(while_no_host_answers(peer).1)),
         must: &[MedianAtMost(63.0)],
     },
     Case {
@@ -192,7 +194,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// How late they are, all at once.
+/// The lag of all of them at once.
 const fn side_by_side(
     name: &'static str,
     measure: fn(&[&Peer]) -> Vec<Option<f64>>,
@@ -287,7 +289,7 @@ fn sleep(ms: u64) {
     thread::sleep(Duration::from_millis(ms));
 }
 
-/// How long after `since` each of them ended well, in milliseconds.
+/// The time from `since` until each of them ended well, in milliseconds.
 fn ends(children: Vec<(Child, Instant)>) -> Vec<Option<f64>> {
     let waits: Vec<_> = children
         .into_iter()
@@ -305,7 +307,7 @@ fn ends(children: Vec<(Child, Instant)>) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// Opens a port a while after the start, half a second more or less, so that nobody's whole seconds
+/// Opens a port a while after the start, half a second more or less, so that no peer's whole seconds
 /// are met.
 fn lag(peer: &Peer, after: u64) -> Option<f64> {
     let port = Port::new();
@@ -385,7 +387,7 @@ fn name_server() -> &'static NameServer {
     SERVER.get_or_init(NameServer::start)
 }
 
-/// How much longer it takes when the first of three addresses is dead.
+/// The time that it takes longer when the first of three addresses is dead.
 fn dead_address(peer: &Peer) -> Option<f64> {
     let (port, server) = (Port::opened(), name_server());
     let dead = Ipv4Addr::new(127, 0, 0, 2);
@@ -441,7 +443,7 @@ fn processor_time(peer: &Peer, targets: usize) -> f64 {
 }
 
 /// The most memory (in MB) and descriptors that it has in 6 s of packets that are dropped.
-fn while_nobody_answers(peer: &Peer) -> (f64, f64) {
+fn while_no_host_answers(peer: &Peer) -> (f64, f64) {
     let port = Port::opened();
     let _firewall = Firewall::before(port.address);
     let mut child = peer.start(&[port.address.into()], PATIENCE);

@@ -14,9 +14,16 @@
 //!
 //! It needs Linux and runs in a network and mount namespace of its own, as root or in a user
 //! namespace, so that it may drop packets and be a name server.
+#![allow(unreachable_pub)] // it is a program
 
 mod cases;
+#[path = "../../tests/fixtures/dns.rs"]
+#[allow(dead_code)] // the tests need more of it
+mod dns;
 mod peer;
+#[path = "../../tests/fixtures/ports.rs"]
+#[allow(dead_code)] // the tests need more of it
+mod ports;
 mod world;
 
 use std::process::{Command, ExitCode};
@@ -27,7 +34,7 @@ use peer::Peer;
 /// Set for the process that is in the namespace.
 const INSIDE: &str = "PEERS_BENCH_INSIDE";
 
-/// What the command line says.
+/// The command line.
 struct Options {
     runs: usize,
     peers: Vec<Peer>,

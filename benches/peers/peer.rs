@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 /// A program that waits for TCP ports and then, if it can, runs a command.
 pub struct Peer {
     pub name: String,
-    /// The file whose size is told.
+    /// The file whose size is measured.
     pub program: PathBuf,
     call: Call,
 }
 
-/// How targets are given to it. `true` is the command, where there can be one.
+/// The form of its targets. `true` is the command, where there can be one.
 enum Call {
     Ours,
     WaitForIt,

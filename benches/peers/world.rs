@@ -1,15 +1,10 @@
-//! What happens to the targets: ports that open, packets that are dropped, hosts and names that
-//! appear. All of it in a namespace that only the benchmark is in.
+//! The network of the namespace that only the benchmark is in: packets that are dropped, and hosts
+//! that appear.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
-
-use socket2::{Domain, Socket, Type};
 
 /// The network of the host that is absent at first.
 const HOST: &str = "10.99.0.2";
@@ -34,37 +29,6 @@ pub fn prepare() {
         resolv_conf.display()
     ));
     run(&format!("mount -t tmpfs none {}", "/run"));
-}
-
-/// A port on which nobody listens until it is opened.
-pub struct Port {
-    pub socket: Socket,
-    pub address: SocketAddr,
-}
-
-impl Port {
-    pub fn new() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any.into()).expect("a port");
-        let address = socket.local_addr().expect("bound");
-        Self {
-            address: address.as_socket().expect("of IPv4"),
-            socket,
-        }
-    }
-
-    /// Begins to listen, and goes on until this is dropped.
-    pub fn open(&self) {
-        self.socket.listen(64).expect("listening");
-    }
-
-    /// One that is open.
-    pub fn opened() -> Self {
-        let port = Self::new();
-        port.open();
-        port
-    }
 }
 
 /// Packets to a port are dropped until this is dropped.
@@ -132,117 +96,4 @@ pub fn listen_for_ever(port: u16) -> ! {
     loop {
         thread::park();
     }
-}
-
-/// Binds to a port that was somebody's a moment ago: a process that is being started has copies of
-/// all sockets until it has become its program.
-pub fn insist<T>(bind: impl Fn() -> io::Result<T>) -> T {
-    for _ in 0..500 {
-        match bind() {
-            Ok(socket) => return socket,
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    bind().expect("a port")
-}
-
-/// What a name server says.
-#[derive(Clone, Debug, Default)]
-pub enum Answer {
-    #[default]
-    NoSuchName,
-    ServerFailure,
-    Silence,
-    Addresses(Vec<Ipv4Addr>),
-}
-
-/// The name server of the namespace, until it is dropped.
-pub struct NameServer {
-    /// What it says to every question about IPv4.
-    answer: Arc<Mutex<Answer>>,
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl NameServer {
-    pub fn start() -> Self {
-        let answer = Arc::new(Mutex::new(Answer::NoSuchName));
-        let given = Arc::clone(&answer);
-        let mut server = Self::answering(move |question| {
-            let answer = given.lock().expect("not poisoned").clone();
-            reply(question, &answer)
-        });
-        server.answer = answer;
-        server
-    }
-
-    /// One that says whatever this makes of a question.
-    pub fn answering(reply: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
-        let socket = insist(|| UdpSocket::bind("127.0.0.1:53"));
-        let pause = Some(Duration::from_millis(20));
-        socket.set_read_timeout(pause).expect("a timeout");
-        let is_over = Arc::new(AtomicBool::new(false));
-        let must_end = Arc::clone(&is_over);
-        let thread = thread::spawn(move || {
-            let mut question = [0; 512];
-            while !must_end.load(Ordering::Relaxed) {
-                if let Ok((length, from)) = socket.recv_from(&mut question)
-                    && let Some(packet) = reply(&question[..length])
-                {
-                    let _ = socket.send_to(&packet, from); // who asked may be gone
-                }
-            }
-        });
-        Self {
-            answer: Arc::default(),
-            is_over,
-            thread: Some(thread),
-        }
-    }
-
-    pub fn say(&self, answer: Answer) {
-        *self.answer.lock().expect("not poisoned") = answer;
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// What a name server that is to say this says to a question.
-pub fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
-    let name_ends = 13 + question.get(12..)?.iter().position(|byte| *byte == 0)?;
-    let is_v4 = question.get(name_ends..name_ends + 2)? == [0, 1];
-    let (code, addresses) = match answer {
-        Answer::Silence => return None,
-        Answer::NoSuchName => (3, &[][..]),
-        Answer::ServerFailure => (2, &[][..]),
-        Answer::Addresses(addresses) if is_v4 => (0, &addresses[..]),
-        Answer::Addresses(_) => (0, &[][..]),
-    };
-    let mut packet = question.get(..2)?.to_vec();
-    packet.extend([
-        0x81,
-        0x80 | code,
-        0,
-        1,
-        0,
-        addresses.len() as u8,
-        0,
-        0,
-        0,
-        0,
-    ]);
-    packet.extend(question.get(12..name_ends + 4)?);
-    for address in addresses {
-        packet.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-        packet.extend(address.octets());
-    }
-    Some(packet)
 }

@@ -1,18 +1,25 @@
-//! What `wait` does, for people without Docker: `cargo run --example demo`.
+//! `wait` at work, without Docker: `cargo run --example demo`.
 //!
 //! A port that opens after a second, a file that appears after a second and a half, and a MySQL
 //! server that starts after two. `wait` waits for all of them and becomes a command.
 
-mod mysql_server;
+#![allow(unsafe_code)] // the promise below
 
+#[path = "../../tests/fixtures/mysql.rs"]
+#[allow(dead_code, unreachable_pub)] // it is shared
+mod mysql;
+#[path = "../../tests/fixtures/ports.rs"]
+#[allow(dead_code, unreachable_pub)] // it is shared
+mod ports;
+
+use std::io;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::time::sleep;
-
-use mysql_server::Account;
+use compose_wait::process::sys::OneThread;
+use mysql::Account;
+use ports::Port;
 
 /// Set for the copy of this program that is `wait`.
 const ROLE: &str = "COMPOSE_WAIT_DEMO";
@@ -25,7 +32,9 @@ const ACCOUNT: Account = Account {
 
 fn main() -> ExitCode {
     if std::env::var_os(ROLE).is_some() {
-        let exit = compose_wait::run(std::env::args_os());
+        // SAFETY: nothing has started a thread yet.
+        let thread = unsafe { OneThread::promise() };
+        let exit = compose_wait::run(std::env::args_os(), thread);
         return ExitCode::from(exit.code() as u8);
     }
     demo().unwrap_or_else(|error| {
@@ -34,41 +43,32 @@ fn main() -> ExitCode {
     })
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn demo() -> std::io::Result<ExitCode> {
+fn demo() -> io::Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("migrated");
-    let (port, web) = reserved_port()?;
-    let (mysql_port, mysql) = reserved_port()?;
+    let (web, mysql) = (Port::new(), Port::new());
+    let (web_at, mysql_at) = (web.address, mysql.address);
 
     let mut wait = Command::new(std::env::current_exe()?);
     wait.env(ROLE, "wait")
-        .env("WAIT_HOSTS", format!("127.0.0.1:{port}"))
+        .env("WAIT_HOSTS", web_at.to_string())
         .env("WAIT_PATHS", &file)
-        .env("WAIT_MYSQL", format!("app@127.0.0.1:{mysql_port}/shop"))
+        .env("WAIT_MYSQL", format!("app@{mysql_at}/shop"))
         .env("WAIT_MYSQL_PASSWORD", ACCOUNT.password)
         .args(["echo", "the application: everything I need is there"]);
     eprintln!(
-        "$ WAIT_HOSTS=127.0.0.1:{port} WAIT_PATHS={} \\\n  WAIT_MYSQL=app@127.0.0.1:{mysql_port}/shop WAIT_MYSQL_PASSWORD=… \\\n  wait echo 'the application: everything I need is there'",
+        "$ WAIT_HOSTS={web_at} WAIT_PATHS={} \\\n  WAIT_MYSQL=app@{mysql_at}/shop WAIT_MYSQL_PASSWORD=… \\\n  wait echo 'the application: everything I need is there'",
         file.display(),
     );
-    let wait = tokio::task::spawn_blocking(move || wait.status());
+    let wait = thread::spawn(move || wait.status());
 
-    sleep(Duration::from_secs(1)).await;
-    let _web: TcpListener = web.listen(8)?;
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_secs(1));
+    web.open();
+    sleep(Duration::from_millis(500));
     std::fs::write(&file, "")?;
-    sleep(Duration::from_millis(500)).await;
-    let mysql = mysql.listen(8)?;
-    tokio::spawn(mysql_server::serve(mysql, ACCOUNT, Arc::default()));
+    sleep(Duration::from_millis(500));
+    mysql::serve_on(mysql.listener(), ACCOUNT);
 
-    let status = wait.await.map_err(std::io::Error::other)??;
+    let status = wait.join().map_err(|_| io::Error::other("a panic"))??;
     Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
-}
-
-/// A port that is ours and on which nobody listens yet.
-fn reserved_port() -> std::io::Result<(u16, TcpSocket)> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind("127.0.0.1:0".parse().map_err(std::io::Error::other)?)?;
-    Ok((socket.local_addr()?.port(), socket))
 }

@@ -3,8 +3,9 @@
 
 use std::ffi::OsStr;
 
-use compose_wait::cli::Cli;
-use compose_wait::config::{Command, ConfigError};
+use compose_wait::process::exec::Command;
+use compose_wait::settings::ConfigError;
+use compose_wait::settings::cli::Cli;
 use compose_wait_fuzz::{PASSWORD, resolve};
 use libfuzzer_sys::fuzz_target;
 

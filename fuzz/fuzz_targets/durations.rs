@@ -3,13 +3,17 @@
 #![no_main]
 
 use std::ffi::OsStr;
+use std::pin::Pin;
 use std::time::Duration;
 
-use compose_wait::cli::Cli;
-use compose_wait::config::Timing;
-use compose_wait::live::Live;
-use compose_wait::probe::Probe;
-use compose_wait::{target::Target, wait};
+use compose_wait::kinds::KINDS;
+use compose_wait::net::Network;
+use compose_wait::output::live::Live;
+use compose_wait::probe::{Attempt, NotReady, Probe, reason};
+use compose_wait::settings::Timing;
+use compose_wait::settings::cli::Cli;
+use compose_wait::targets::Target;
+use compose_wait::wait;
 use compose_wait_fuzz::{is_message, resolve};
 use libfuzzer_sys::fuzz_target;
 use tokio::time::{Instant, timeout};
@@ -48,6 +52,19 @@ fn alone(index: usize, text: &str) -> Option<Timing> {
     }
 }
 
+/// It is never ready.
+#[derive(Debug)]
+struct Never;
+
+impl Probe for Never {
+    fn attempt<'a>(
+        &'a self,
+        _: &'a Attempt,
+    ) -> Pin<Box<dyn Future<Output = Result<(), NotReady>> + Send + 'a>> {
+        Box::pin(async { Err(NotReady::new(&reason::REFUSED, "as ever")) })
+    }
+}
+
 /// Waits for what is never there.
 async fn wait(timing: Timing) {
     /// Long enough for a few attempts with the shortest pauses.
@@ -55,8 +72,9 @@ async fn wait(timing: Timing) {
     /// What the timer cannot tell apart.
     const TICK: Duration = Duration::from_millis(2);
     let start = Instant::now();
-    let target: Target = "mysql://db?socket=/nowhere".parse().expect("a target");
-    let waiting = wait::all(vec![target], Probe::default(), timing, Live::default());
+    let target = Target::named(KINDS[0], "never", Box::new(Never));
+    let (network, live) = (Network::default(), Live::default());
+    let waiting = wait::all(vec![target], network, timing, false, live);
     match timeout(WATCHED, waiting).await {
         Ok(ready) => assert!(!ready && timing.timeout.is_some()),
         Err(_) => assert!(

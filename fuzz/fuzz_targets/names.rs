@@ -2,8 +2,8 @@
 //! byte between them.
 #![no_main]
 
-use compose_wait::probe::resolve::what_files_say;
-use compose_wait::target::Host;
+use compose_wait::net::names::what_files_say;
+use compose_wait::targets::Host;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let bare = name.trim_end_matches('.').to_ascii_lowercase();
     for candidate in candidates {
         assert!(candidate.is_fqdn());
-        let asked = candidate.to_ascii(); // for people, hickory decodes what begins with xn--
+        let asked = candidate.to_ascii(); // for display, hickory decodes what begins with xn--
         assert!(asked.starts_with(&bare), "{asked}");
     }
 });

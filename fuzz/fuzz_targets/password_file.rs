@@ -4,40 +4,37 @@
 
 use std::ffi::OsStr;
 
-use compose_wait::cli::Cli;
-use compose_wait::config::Config;
-use compose_wait::target::Target;
-use compose_wait_fuzz::{PASSWORD, resolve};
+use compose_wait::probe::reason;
+use compose_wait::settings::cli::Cli;
+use compose_wait::targets::SecretFile;
+use compose_wait_fuzz::{is_message, resolve};
 use libfuzzer_sys::fuzz_target;
 
-fn password(config: &Config) -> &str {
-    let [Target::MySql(mysql)] = &config.targets[..] else {
-        panic!("one target");
-    };
-    mysql.password.as_ref().expect("a password").expose()
-}
-
 fuzz_target!(|contents: &[u8]| {
-    let variables = [
-        ("WAIT_MYSQL", "app@db"),
-        ("WAIT_MYSQL_PASSWORD_FILE", "/secret"),
-    ]
-    .map(|(name, value)| (name, OsStr::new(value)));
-    let with = |contents| resolve(&Cli::default(), &variables, contents);
-    let (other, _) = with(PASSWORD.as_bytes()).expect("a password");
-    match (with(contents), str::from_utf8(contents)) {
-        (Ok((config, notices)), Ok(text)) => {
-            let line_end = text.strip_prefix(password(&config)).expect("a part of it");
+    let file = SecretFile::new("/secret");
+    let secret = file.parse(Ok(contents.to_vec()));
+    match (secret, str::from_utf8(contents)) {
+        (Ok(secret), Ok(text)) => {
+            assert!(!text.is_empty());
+            let line_end = text.strip_prefix(secret.expose()).expect("a part of it");
             assert!(["", "\n", "\r\n"].contains(&line_end), "{line_end:?}");
             assert!(!line_end.is_empty() || !text.ends_with('\n'));
-            assert_eq!(notices, []);
-            assert_eq!(format!("{config:?}"), format!("{other:?}"));
+            assert_eq!(format!("{secret:?}"), "Secret(…)");
         }
-        (Err(error), Err(_)) => assert_eq!(
-            error.to_string(),
-            "WAIT_MYSQL_PASSWORD_FILE: /secret: expected UTF-8 text"
-        ),
-        (found, _) => panic!("{found:?}"),
+        (Err(why), text) => {
+            assert!(why.is(&reason::MISSING), "{why}");
+            is_message(&why.detail);
+            let what = match text {
+                Ok(text) => {
+                    assert_eq!(text, "", "{why}");
+                    "is empty"
+                }
+                Err(_) => "is not UTF-8 text",
+            };
+            let expected = format!("the password's file /secret {what}");
+            assert_eq!(why.detail, expected);
+        }
+        (Ok(secret), Err(_)) => panic!("{secret:?}"),
     }
     let variables = [("WAIT_TLS_CA_FILE", OsStr::new("/ca.pem"))];
     match resolve(&Cli::default(), &variables, contents) {

@@ -3,14 +3,17 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use compose_wait::cli::Cli;
-use compose_wait::target::{Target, split_list};
+use compose_wait::kinds::{self, KINDS};
+use compose_wait::settings::cli::Cli;
+use compose_wait::settings::split_list;
+use compose_wait::targets::Target;
 use compose_wait_fuzz::resolve;
 use libfuzzer_sys::fuzz_target;
 
-/// The names of the targets that a variable's list has, each once: those that differ in a password
-/// alone have the same. `None` is a list that is none.
+/// The names of the targets that a variable's list has, each once: those that differ in a password or
+/// an option alone have the same. `None` is a list that cannot be understood.
 fn names(variable: &str, list: &OsStr) -> Option<Vec<String>> {
     let (outer, inner) = (OsStr::new("a:1, env:INNER"), OsStr::new("db:2"));
     let url = OsStr::new("mysql://app:x@db/shop?pool=5");
@@ -33,14 +36,20 @@ fn names(variable: &str, list: &OsStr) -> Option<Vec<String>> {
 
 fuzz_target!(|list: &[u8]| {
     let list = OsStr::from_bytes(list);
-    for variable in ["WAIT_HOSTS", "WAIT_MYSQL"] {
-        if let Some(found) = names(variable, list) {
+    let own = KINDS.iter().filter(|kind| kind.has_settings());
+    let own = own.map(|kind| kind.variable());
+    for variable in own.chain(["WAIT_HOSTS".to_owned()]) {
+        if let Some(found) = names(&variable, list) {
             let printed = found.join(",");
-            let again = names(variable, OsStr::new(&printed));
+            let again = names(&variable, OsStr::new(&printed));
             assert_eq!(again, Some(found), "{variable}");
         }
     }
     // Every text is a path.
     let (config, _) = resolve(&Cli::default(), &[("WAIT_PATHS", list)], b"").expect("paths");
-    assert!(split_list(list).all(|path| config.targets.contains(&Target::Path(path.into()))));
+    let is_there = |path| {
+        let path = kinds::path(Path::new(path));
+        config.targets.iter().any(|target| target.is_same(&path))
+    };
+    assert!(split_list(list).all(is_there));
 });

@@ -1,23 +1,46 @@
-//! Single targets: what is parsed is parsed again as it is printed, and whatever stands where a
-//! password does is neither in a name nor in an error.
+//! Single targets: what is parsed is parsed again as it is printed, and whatever stands in the place
+//! of a password is neither in a name nor in an error.
 #![no_main]
 
 use std::ffi::OsStr;
 
-use compose_wait::cli::Cli;
-use compose_wait::target::{MySql, Parameters, Target};
-use compose_wait_fuzz::{PASSWORD, is_message, resolve, with_password};
+use compose_wait::kinds::KINDS;
+use compose_wait::settings::cli::Cli;
+use compose_wait::targets::{Address, Origin, Parameters, Secret, Target};
+use compose_wait_fuzz::{PASSWORD, defaults, is_message, resolve};
 use libfuzzer_sys::fuzz_target;
 
-fn is_printed_and_parsed_again(target: Target) {
-    let bare = with_password(target, None);
+/// Everything that is printed of the target at an address, or of the error in its place.
+fn all_printed(address: Address) -> String {
+    let kind = address.kind;
+    match Target::at(address, &defaults(kind)) {
+        Ok(target) => format!("{target} {target:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn is_printed_and_parsed_again(address: Address) {
+    let is_opaque = address.kind.parameters == Parameters::Opaque;
+    let bare = Address {
+        password: None,
+        query: address.query.filter(|_| !is_opaque),
+        options: Vec::new(),
+        origin: Origin::Ours,
+        ..address
+    };
     let printed = bare.to_string();
-    let again = printed.parse();
+    let again = Address::parse(&printed, KINDS, None, Origin::Ours);
     assert_eq!(again.as_ref(), Ok(&bare), "{printed}");
-    let debug = format!("{bare:?}");
-    let one = with_password(bare, Some(PASSWORD));
+    let with = |password: &str| Address {
+        password: Some(Secret::new(password)),
+        ..bare.clone()
+    };
+    let (one, other) = (with(PASSWORD), with("x"));
     assert_eq!(one.to_string(), printed);
-    assert!(!debug.contains(PASSWORD) && !format!("{one:?}").contains(PASSWORD));
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    let shown = all_printed(one);
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    assert_eq!(shown, all_printed(other));
 }
 
 fn keeps_its_password(variable: &str, text: &str) {
@@ -32,31 +55,34 @@ fn keeps_its_password(variable: &str, text: &str) {
 }
 
 fuzz_target!(|text: &str| {
-    for parsed in [
-        text.parse(),
-        MySql::parse(text, Parameters::Ours).map(Target::MySql),
-        MySql::parse(text, Parameters::Applications).map(Target::MySql),
-    ] {
-        match parsed {
-            Ok(target) if !text.contains(PASSWORD) => is_printed_and_parsed_again(target),
-            Ok(_) => {}
-            Err(error) => is_message(&error.to_string()),
+    let kinds = || KINDS.iter().copied().filter(|kind| kind.parse.is_some());
+    for kind in kinds().map(Some).chain([None]) {
+        for origin in [Origin::Ours, Origin::Application] {
+            match Address::parse(text, KINDS, kind, origin) {
+                Ok(address) if !text.contains(PASSWORD) => is_printed_and_parsed_again(address),
+                Ok(_) => {}
+                Err(error) => is_message(&error.to_string()),
+            }
         }
     }
-    // A comma or line end parts the items of a list, so that its password can only be encoded.
-    if text.contains([',', '\n', '\r']) {
+    // A comma or line end parts the items of a list, so that its password can only be encoded, and so
+    // can one that has an option in it.
+    if text.contains([',', '\n', '\r']) || text.contains('#') && text.contains('=') {
         return;
     }
     for password in [format!("{text}{PASSWORD}"), format!("{PASSWORD}{text}")] {
-        keeps_its_password(
-            "WAIT_HOSTS",
-            &format!("mysql://app:{password}@db:3306/shop"),
-        );
         keeps_its_password("WAIT_HOSTS", &format!("app:{password}@db:80"));
-        keeps_its_password("WAIT_MYSQL", &format!("app:{password}@db/shop"));
-        // What stands behind these is the path, query or fragment of another URL.
-        if !password.contains(['/', '\\', '?', '#']) {
-            keeps_its_password("WAIT_HOSTS", &format!("http://app:{password}@web/"));
+        for kind in kinds() {
+            // What stands after these is the path, query or fragment of another URL.
+            let is_another =
+                kind.parameters == Parameters::Opaque && password.contains(['/', '\\', '?', '#']);
+            for scheme in kind.schemes.iter().filter(|_| !is_another) {
+                let url = format!("{}://app:{password}@db:3306/shop", scheme.name);
+                keeps_its_password("WAIT_HOSTS", &url);
+            }
+            if kind.has_settings() {
+                keeps_its_password(&kind.variable(), &format!("app:{password}@db/shop"));
+            }
         }
     }
 });

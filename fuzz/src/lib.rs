@@ -1,16 +1,18 @@
 //! What the fuzz targets share: settings without a process, and a server that follows a script.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use compose_wait::cli::Cli;
-use compose_wait::config::{self, Config, ConfigError, Notice, Surroundings};
-use compose_wait::probe::{NotReady, Probe, Progress};
-use compose_wait::target::{Secret, Target};
+use compose_wait::net::{Network, Route, Stream};
+use compose_wait::probe::{Attempt, NotReady, Probe};
+use compose_wait::settings::cli::Cli;
+use compose_wait::settings::{self, Config, ConfigError, Notice, Surroundings};
+use compose_wait::targets::{Defaults, Kind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
@@ -35,57 +37,55 @@ pub fn resolve(
         file: &|_| Ok(file.to_vec()),
         is_terminal: false,
     };
-    let resolved = config::resolve(cli, &surroundings);
+    let resolved = settings::resolve(cli, &surroundings);
     if let Err(error) = &resolved {
         is_message(&error.to_string());
     }
     resolved
 }
 
-/// Something that is said to people can be read by them.
+/// A message for people can be read by them.
 #[track_caller]
 pub fn is_message(text: &str) {
-    assert!(!text.is_empty(), "nothing is said");
+    assert!(!text.is_empty(), "no message");
     assert!(text.chars().count() <= LONGEST_MESSAGE, "too long: {text}");
 }
 
-/// The target with another password, if it is one that can have any, and without what else of it is
-/// a secret.
-pub fn with_password(mut target: Target, password: Option<&str>) -> Target {
-    match &mut target {
-        Target::MySql(mysql) => mysql.password = password.map(Secret::new),
-        Target::Http(http) => {
-            http.password = password.map(Secret::new);
-            http.query = None;
-        }
-        Target::Tcp(_) | Target::Path(_) => {}
+/// The settings of a kind where no variable is set.
+pub fn defaults(kind: &'static Kind) -> Defaults<'static> {
+    Defaults {
+        kind,
+        variable: &|_| Ok(None),
+        notices: RefCell::default(),
     }
-    target
 }
 
-/// What a server says, whatever it is told.
+/// What a server says, whatever it receives.
 pub struct Script {
     /// All of it.
     pub says: Vec<u8>,
     /// How many bytes arrive at once.
     pub chunk: usize,
-    /// Whether it speaks before it has been told anything.
+    /// Whether it speaks before it has received anything.
     pub speaks_first: bool,
     /// Whether it hangs up in the end, or else falls silent.
     pub hangs_up: bool,
+    /// The way to it.
+    pub route: Route,
 }
 
 /// What came of a conversation.
 pub struct Outcome {
     /// What the attempt returned; `None` if it was still waiting for a silent server.
     pub result: Option<Result<(), NotReady>>,
-    /// What the server was told.
+    /// What the server received.
     pub heard: Vec<u8>,
 }
 
-/// Holds the conversation of an attempt at a target with a server that follows a script. The clock
-/// stands still and jumps when everybody waits.
-pub fn converse(probe: &Probe, target: &Target, script: Script) -> Outcome {
+/// Makes an attempt, with a server that follows a script. The clock stands still and jumps when both
+/// sides wait.
+pub fn converse(probe: &dyn Probe, script: Script) -> Outcome {
+    static NETWORK: LazyLock<Arc<Network>> = LazyLock::new(Arc::default);
     const PATIENCE: Duration = Duration::from_secs(5);
     /// What an attempt waits for in the end, for a goodbye or the rest of a page.
     const FAREWELL: Duration = Duration::from_secs(1);
@@ -94,7 +94,8 @@ pub fn converse(probe: &Probe, target: &Target, script: Script) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let hangs_up = script.hangs_up;
+    let (hangs_up, speaks_first) = (script.hangs_up, script.speaks_first);
+    let route = script.route;
     let heard = Arc::default();
     let server = Server {
         script,
@@ -105,15 +106,20 @@ pub fn converse(probe: &Probe, target: &Target, script: Script) -> Outcome {
     };
     let (result, took) = runtime.block_on(async {
         let start = Instant::now();
-        let progress = Progress::default();
-        let result = timeout(PATIENCE, probe.converse(target, server, &progress)).await;
+        let io = Box::new(server);
+        let cx = Attempt::over(Arc::clone(&NETWORK), Stream { io, route });
+        let result = timeout(PATIENCE, probe.attempt(&cx)).await;
         (result.ok(), start.elapsed())
     });
+    let heard = std::mem::take(&mut *heard.lock().expect("one thread"));
     match &result {
         Some(_) => assert!(took <= FAREWELL, "it lingers for {took:?}"),
-        None => assert!(!hangs_up, "it waits for a server that has gone"),
+        None => {
+            // Otherwise each of them waits for the other.
+            let has_gone = hangs_up && (speaks_first || !heard.is_empty());
+            assert!(!has_gone, "it waits for a server that has gone");
+        }
     }
-    let heard = std::mem::take(&mut *heard.lock().expect("one thread"));
     if let Some(Err(why)) = &result {
         is_message(&why.detail);
     }
@@ -147,7 +153,7 @@ impl AsyncRead for Server {
         let is_over = left.is_empty();
         self.said += part;
         if is_over && !self.script.hangs_up {
-            return Poll::Pending; // a timer will wake who waits for this
+            return Poll::Pending; // a timer wakes the client
         }
         self.ends += usize::from(is_over);
         assert!(self.ends < 10, "it reads on and on after the end");

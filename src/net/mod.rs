@@ -92,3 +92,32 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_networks_are_told_from_the_internet() {
+        for (address, expected) in [
+            ("127.0.0.1", Route::Private),
+            ("10.0.0.1", Route::Private),
+            ("172.17.0.2", Route::Private),
+            ("192.168.1.1", Route::Private),
+            ("169.254.1.1", Route::Private),
+            ("100.64.0.1", Route::Private),
+            ("100.128.0.1", Route::Public),
+            ("172.32.0.1", Route::Public),
+            ("8.8.8.8", Route::Public),
+            ("::1", Route::Private),
+            ("fd00::1", Route::Private),
+            ("fe80::1", Route::Private),
+            ("::ffff:10.0.0.1", Route::Private),
+            ("::ffff:8.8.8.8", Route::Public),
+            ("2001:db8::1", Route::Public),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(Route::to(address), expected, "{address}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Everything that is printed: the log, what it says, and lines that change in place.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+pub(crate) mod capture;
 mod json;
 pub mod live;
 pub mod log;

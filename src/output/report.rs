@@ -274,44 +274,20 @@ fn attempts(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::capture::Capture;
     use crate::probe::reason;
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Log {
-        fn lines(&self) -> usize {
-            let log = self.0.lock().expect("not poisoned");
-            log.iter().filter(|byte| **byte == b'\n').count()
-        }
-    }
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("not poisoned").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_reason_that_stays_is_logged_every_ten_seconds() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let capture = Capture::start();
         let target = crate::kinds::path("/a".as_ref());
         let mut reporter = Reporter::new(&target, Instant::now(), &Live::default());
         let mut lines_after = async |reason, ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;
             reporter.not_ready(NotReady::new(reason, "as it is"), true);
-            log.lines()
+            let events = capture.events("not_ready");
+            let lines = events.iter().filter(|event| event.level <= Level::INFO);
+            lines.count()
         };
         let (refused, closed) = (&reason::REFUSED, &reason::CLOSED);
         assert_eq!(lines_after(refused, 0).await, 1);

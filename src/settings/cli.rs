@@ -169,7 +169,10 @@ fn usage_error(mut error: clap::Error) -> ConfigError {
     // There may be a target in a flag that does not exist, as in `--mysq=app:secret@db`, or that has
     // no value, as in `--help=…`.
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
-        if let Some(ContextValue::String(text)) = error.get(kind) {
+        // Of a value that is missing, clap has an empty text.
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && !text.is_empty()
+        {
             let flag = text.split('=').next().unwrap_or_default();
             let text = match flag.starts_with("--") && !flag.contains([':', '@']) {
                 true if flag.len() < text.len() => format!("{flag}=…"),

@@ -12,6 +12,7 @@ use crate::net::tls::TlsMode;
 #[cfg(feature = "tls")]
 use super::one_of;
 use super::{Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
+use crate::kinds::KINDS;
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,8 +243,8 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The first kind is the one that needs no scheme.
-        if self.scheme.default_port.is_some() {
+        // The first kind needs no scheme.
+        if self.kind != KINDS[0] {
             write!(f, "{}://", self.scheme.name)?;
         }
         if let Some(user) = &self.user {

@@ -53,7 +53,10 @@ impl SecretFile {
     }
 
     /// The secret in the contents of the file.
-    pub(crate) fn parse(&self, contents: io::Result<Vec<u8>>) -> Result<Secret, NotReady> {
+    ///
+    /// # Errors
+    /// `missing`, where the file is missing, empty, unreadable or not text.
+    pub fn parse(&self, contents: io::Result<Vec<u8>>) -> Result<Secret, NotReady> {
         let missing = |what: &str| {
             let reason = reason::MISSING
                 .with_hint("does the secret exist, is it mounted, and may this user read it?");

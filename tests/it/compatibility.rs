@@ -1,4 +1,4 @@
-//! What docker-compose-wait 2.12 does, row by row, and that `wait` does the same, or differs on purpose.
+//! The behaviour of docker-compose-wait 2.12, row by row: `wait` does the same, or differs on purpose.
 //!
 //! With `COMPATIBILITY_OF` the rows are run against that binary, which then has to do what they say of
 //! docker-compose-wait, and what `wait` does otherwise is listed:
@@ -38,7 +38,7 @@ const LATER: f64 = 4.0;
 /// When there is the file `{brief-file}`: not for those who look once a second.
 const BRIEF: [f64; 2] = [1.2, 1.8];
 
-/// How much later than promised something may happen, on a machine that is busy.
+/// The most that something may happen later than promised, on a machine that is busy.
 const SLACK: f64 = 4.0;
 
 /// The status of a process that a signal ended, as a panic that aborts does.
@@ -47,7 +47,7 @@ const SIGNAL: i32 = -1;
 /// The longest name that a file may have, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// How many rows run side by side: nearly all of the time they sleep.
+/// The number of rows that run side by side: nearly all of the time they sleep.
 const ROWS_AT_A_TIME: usize = 32;
 
 #[derive(Clone)]
@@ -56,7 +56,7 @@ struct Row {
     vars: Vec<(&'static str, &'static str)>,
     is_pid_1: bool,
     ours: Ending,
-    /// What docker-compose-wait does, where `wait` differs on purpose, and why.
+    /// The behaviour of docker-compose-wait, where `wait` differs on purpose, and why.
     theirs: Option<(Ending, &'static str)>,
 }
 
@@ -197,7 +197,7 @@ const LINES: &str = "lists may have an item a line";
 const MALFORMED: &str = "a malformed target fails at once";
 const HARD: &str = "the deadline is hard";
 const DURATION: &str = "1s and 1m 30s are durations";
-const ERROR: &str = "a command that cannot be started is told by its status";
+const ERROR: &str = "a command that cannot be started is reported by its status";
 const UNSET: &str = "an empty variable counts as unset";
 const NO_NUMBER: &str = "what is no number earns a warning";
 const LEVEL: &str = "a log level that does not exist is an error";
@@ -377,7 +377,7 @@ fn rows() -> Vec<Row> { vec![
     differs(LEVEL, &[("WAIT_LOGGER_LEVEL", "wait=info")], fails(2, 0.0), starts(0.0)),
 ] }
 
-/// What takes too long for every day: the default of a timeout.
+/// Rows that take too long for every day: the default of a timeout.
 #[rustfmt::skip]
 fn slow_rows() -> Vec<Row> { vec![
     same(&[("WAIT_HOSTS", "{closed}")], fails(1, 30.0)),
@@ -429,10 +429,10 @@ fn pairings() -> Vec<Row> {
     rows
 }
 
-/// What a row's placeholders stand for, as long as it takes.
+/// The values of a row's placeholders, for as long as it takes.
 struct World {
     folder: tempfile::TempDir,
-    /// By the names of their placeholders. Where nobody listens, nobody else does either.
+    /// By the names of their placeholders. A port that is closed is not another process's either.
     sockets: BTreeMap<&'static str, Socket>,
     _queue: Vec<TcpStream>,
 }
@@ -532,7 +532,7 @@ impl World {
     }
 
     fn late(&self) {
-        // The one first, so that nobody finds both.
+        // The one first, so that both are never there at once.
         self.remove("early");
         self.write("late");
         self.listen("late");
@@ -544,14 +544,14 @@ fn port_of(socket: &Socket) -> u16 {
     address.expect("bound").port()
 }
 
-/// Who does as the rows say.
+/// The programs that the rows are about.
 #[derive(Clone, Copy)]
 enum Who {
     Ours,
     Theirs,
 }
 
-/// What makes the next word PID 1, where that is allowed.
+/// The words that make the next word PID 1, where that is allowed.
 fn to_pid_1() -> Option<&'static [&'static str]> {
     #[cfg(target_os = "linux")]
     {
@@ -595,8 +595,8 @@ fn run(row: &Row, binary: &Path, who: Who) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("{}: {error}", binary.display()))?;
     // Waited for on another thread, so that what comes late comes in time.
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send((child.wait_with_output(), start.elapsed())));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send((child.wait_with_output(), start.elapsed())));
     let events: [(f64, &dyn Fn()); 4] = [
         (BRIEF[0], &|| world.write("brief")),
         (LATE, &|| world.late()),
@@ -606,13 +606,13 @@ fn run(row: &Row, binary: &Path, who: Who) -> Result<(), String> {
     let mut ended = None;
     for (seconds, happens) in events {
         let left = Duration::from_secs_f64(seconds).saturating_sub(start.elapsed());
-        ended = told.recv_timeout(left).ok();
+        ended = receiver.recv_timeout(left).ok();
         if ended.is_some() {
             break;
         }
         happens();
     }
-    let (output, took) = ended.unwrap_or_else(|| told.recv().expect("no panic"));
+    let (output, took) = ended.unwrap_or_else(|| receiver.recv().expect("no panic"));
 
     let output = output.expect("it ends");
     let code = output.status.code().unwrap_or(SIGNAL);
@@ -663,7 +663,7 @@ fn is_possible(row: &Row) -> bool {
     !row.is_pid_1 || to_pid_1().is_some()
 }
 
-/// What `wait` does otherwise on purpose, row by row.
+/// The differences of `wait` on purpose, row by row.
 fn on_purpose(rows: &[Row]) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for row in rows {

@@ -6,10 +6,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    best_of_three, best_of_three_beside, has_line, silent_port, speechless_port,
-    two_hundred_that_never_answer, wait,
-};
+use crate::fixtures::ports::{Silent, speechless};
+use crate::support::{best_of_three, has_line, two_hundred_that_never_answer, wait};
 
 const EXAMPLE: &str = "examples/node-mysql/compose.yaml";
 const EXAMPLE_FOR_DEVELOPMENT: &str = "examples/node-mysql/compose.dev.yaml";
@@ -121,7 +119,7 @@ impl Project {
         text(&self.try_compose(&["logs", "--no-color", "app"]))
     }
 
-    /// What the service answers, asked from inside its container.
+    /// The answer of the service, asked from inside its container.
     fn fetch(&self, path: &str, body: Option<&str>) -> String {
         let body = body.map_or("{}".to_owned(), |body| {
             format!("{{method: 'POST', body: '{body}'}}")
@@ -272,26 +270,22 @@ fn the_test_stage_of_the_example_runs_its_tests() {
     assert!(output.status.success() && log.contains("# pass 3"), "{log}");
 }
 
-#[tokio::test]
+#[test]
 #[ignore = "times to a tenth of a second, on a machine that does nothing else"]
-async fn a_deadline_of_two_seconds_ends_within_2_2() {
-    let (silent, _queue) = silent_port().await;
-    let speechless = speechless_port().await;
+fn a_deadline_of_two_seconds_ends_within_2_2() {
+    let silent = Silent::new();
+    let (silent, speechless) = (silent.address(), speechless());
     for target in [
-        format!("127.0.0.1:{silent}"),
-        format!("mysql://127.0.0.1:{silent}"),
-        format!("mysql://127.0.0.1:{speechless}"),
+        silent.to_string(),
+        format!("mysql://{silent}"),
+        format!("mysql://{speechless}"),
         two_hundred_that_never_answer(silent, speechless),
     ] {
-        best_of_three_beside(Duration::from_millis(2200), async || {
-            let outcome = wait()
-                .args(["--for", &target, "--timeout", "2"])
-                .run_beside()
-                .await;
+        best_of_three(Duration::from_millis(2200), || {
+            let outcome = wait().args(["--for", &target, "--timeout", "2"]).run();
             println!("{target:.60}: {:?}", outcome.took);
             outcome.exits(1).took_from_to(2.0, 9.0).took
-        })
-        .await;
+        });
     }
 }
 
@@ -346,8 +340,8 @@ fn a_silent_name_server_does_not_hold_up_the_deadline() {
             "timed_out: no answer for ",
             " while looking up the name",
         ];
-        let told = |line: &&str| has_line(line, &parts);
-        assert_eq!(log.lines().filter(told).count(), 2, "{log}");
+        let is_it = |line: &&str| has_line(line, &parts);
+        assert_eq!(log.lines().filter(is_it).count(), 2, "{log}");
         let ms = result["ms"].as_f64().expect("a number");
         assert!(ms >= 2000.0, "{result}");
         Duration::from_secs_f64(ms / 1e3)

@@ -1,13 +1,26 @@
 //! The contract of every setting, as tables.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::time::Duration;
 
-use clap::Parser as _;
+use compose_wait::kinds::KINDS;
+use compose_wait::output::log::{self, Format};
+use compose_wait::process::exec::Command;
+use compose_wait::settings::cli::{self, Cli, Parsed};
+use compose_wait::settings::{
+    self, Config, ConfigError, Notice, Surroundings, Timing, environment, log_settings,
+    parse_duration, split_list,
+};
+use compose_wait::targets::{
+    Address, Defaults, Expected, Login, Origin, Password, Secret, SecretFile, Target, env_reference,
+};
 use proptest::prelude::*;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::*;
-
-/// What a command line, an environment and some files come to.
+/// A command line, an environment and some files.
 #[derive(Default)]
 struct Given {
     args: Vec<&'static str>,
@@ -40,10 +53,19 @@ impl Given {
         self
     }
 
+    fn cli(&self) -> Cli {
+        let args: Vec<_> = [&["wait"], &self.args[..]].concat();
+        let args: Vec<OsString> = args.iter().map(Into::into).collect();
+        match cli::parse(&args) {
+            Ok(Parsed::Cli(cli)) => *cli,
+            Ok(Parsed::Text(text)) => panic!("{text}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn resolve(&self) -> Result<(Config, Vec<Notice>), ConfigError> {
-        let cli = Cli::try_parse_from([&["wait"], &self.args[..]].concat()).expect("arguments");
-        resolve(
-            &cli,
+        settings::resolve(
+            &self.cli(),
             &Surroundings {
                 variable: &|name| self.vars.get(name).map(OsString::from),
                 file: &|path| match self.files.get(path.to_str().expect("UTF-8")) {
@@ -83,31 +105,35 @@ const fn s(seconds: u64) -> Duration {
 
 #[test]
 fn without_settings_there_is_nothing_to_wait_for() {
-    let expected = Config {
-        targets: Vec::new(),
-        timing: Timing {
-            timeout: Some(s(30)),
-            connect_timeout: s(5),
-            interval: None,
-            before: s(0),
-            after: s(0),
-        },
-        mysql_query: None,
-        is_check: false,
-        tls_authorities: Vec::new(),
-        command: None,
-        scrub: false,
-    };
-    assert_eq!(vars([]).config(), expected);
+    let common = environment::ALL.iter().flat_map(|variable| {
+        let deprecated = variable.deprecated.into_iter();
+        deprecated.chain([variable.name]).map(str::to_owned)
+    });
+    let of_kinds = KINDS
+        .iter()
+        .flat_map(|kind| kind.variables().chain([kind.variable()]));
+    let empty = common.chain(of_kinds).map(|name| (&*name.leak(), ""));
     // An empty variable counts as unset, whichever it is.
-    let given = Given {
-        vars: env::ALL
-            .iter()
-            .map(|variable| (variable.name, ""))
-            .collect(),
-        ..Given::default()
+    for given in [
+        vars([]),
+        Given {
+            vars: empty.collect(),
+            ..Given::default()
+        },
+    ] {
+        let config = given.config();
+        assert_eq!(config.timing, Timing::default());
+        assert!(config.targets.is_empty() && config.tls_authorities.is_empty());
+        assert!(config.command.is_none() && !config.is_check && !config.scrub);
+    }
+    let default = Timing {
+        timeout: Some(s(30)),
+        connect_timeout: s(5),
+        interval: None,
+        before: s(0),
+        after: s(0),
     };
-    assert_eq!(given.config(), expected);
+    assert_eq!(Timing::default(), default);
 }
 
 #[test]
@@ -136,8 +162,8 @@ fn a_flag_beats_its_variable() {
         ("WAIT_HOSTS", "a:1"),
         ("WAIT_PATHS", "/x"),
         ("WAIT_MYSQL", "db"),
-        ("WAIT_TIMEOUT", "nonsense that nobody looks at"),
-        ("WAIT_COMMAND", "an 'unclosed quote that nobody looks at"),
+        ("WAIT_TIMEOUT", "nonsense that is not read"),
+        ("WAIT_COMMAND", "an 'unclosed quote that is not read"),
     ])
     .args([
         "--for",
@@ -274,7 +300,7 @@ fn a_variable_that_is_no_duration_earns_a_warning_and_a_flag_an_error() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_an_error_that_names_the_setting_and_the_item() {
+fn errors_name_the_setting_and_the_item() {
     const HOST_PORT: &str = "expected HOST:PORT";
     const PORT: &str = "expected a port from 1 to 65535";
     let quote = "expected every quote to be closed";
@@ -304,12 +330,6 @@ fn what_cannot_be_understood_is_an_error_that_names_the_setting_and_the_item() {
         ("WAIT_SCRUB", "yes", "yes: ", "expected 1 or 0"),
         ("WAIT_INIT", "no", "no: ", "expected auto, always or never"),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
-            "/none",
-            "/none: ",
-            "expected a readable file with the password: entity not found",
-        ),
-        (
             "WAIT_TLS_CA_FILE",
             "/none",
             "/none: ",
@@ -333,7 +353,7 @@ fn what_cannot_be_understood_is_an_error_that_names_the_setting_and_the_item() {
 }
 
 #[test]
-fn what_is_too_long_for_a_line_is_cut_short() {
+fn long_items_are_cut_short_in_messages() {
     let long: &'static str = "x".repeat(10_000).leak();
     let url: &'static str = format!("mysql://db?{long}").leak();
     let messages = [
@@ -348,69 +368,174 @@ fn what_is_too_long_for_a_line_is_cut_short() {
     }
 }
 
-#[test]
-fn a_mysql_target_gets_what_it_does_not_say() {
-    fn mysql(given: Given) -> Vec<(Option<String>, Option<String>, Option<String>)> {
-        let targets = given.config().targets;
-        let parts = targets.into_iter().map(|target| match target {
-            Target::MySql(m) => (
-                m.user,
-                m.password.map(|p| p.expose().to_owned()),
-                m.database,
-            ),
-            other => panic!("{other}"),
-        });
-        parts.collect()
-    }
-    let some = |text: &str| Some(text.to_owned());
-    let given = vars([
-        ("WAIT_MYSQL", "db, other@db, other:own@db/theirs, other:@db"),
-        ("WAIT_MYSQL_USER", "app"),
-        ("WAIT_MYSQL_PASSWORD", " p%40ss,\n"),
-        ("WAIT_MYSQL_DATABASE", "shop"),
-    ]);
-    let password = some(" p%40ss,\n"); // as it is: only a URL is encoded
-    assert_eq!(
-        mysql(given),
-        [
-            (some("app"), password.clone(), some("shop")),
-            (some("other"), password, some("shop")),
-            (some("other"), some("own"), some("theirs")),
-            (some("other"), some(""), some("shop")),
-        ]
-    );
-    for (contents, password) in [
-        (&b"s3cret"[..], "s3cret"),
-        (b"s3cret\n", "s3cret"),
-        (b"s3cret\r\n", "s3cret"),
-        (b"s3cret\n\n", "s3cret\n"),
-        (b" s3cret \r", " s3cret \r"),
-        (b"", ""),
-    ] {
-        let given = vars([
-            ("WAIT_MYSQL", "app@db"),
-            ("WAIT_MYSQL_PASSWORD_FILE", "/run/secrets/db"),
-        ]);
-        assert_eq!(
-            mysql(given.file("/run/secrets/db", contents)),
-            [(some("app"), some(password), None)]
-        );
-    }
+/// The address of a target and its login, with these variables.
+fn login_of(
+    text: &str,
+    kind: &str,
+    variables: &[(&str, &str)],
+) -> Result<(String, Login), Expected> {
+    let kind = KINDS.iter().find(|other| other.name == kind);
+    let mut address = Address::parse(text, KINDS, kind.copied(), Origin::Ours)?;
+    let defaults = Defaults {
+        kind: address.kind,
+        variable: &|name| {
+            let found = variables.iter().find(|(other, _)| *other == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        },
+        notices: RefCell::default(),
+    };
+    let login = defaults.login(&mut address)?;
+    Ok((address.to_string(), login))
 }
 
 #[test]
-fn a_password_is_given_in_one_way_and_is_text() {
+fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() {
+    let some = |text: &str| Some(text.to_owned());
+    let given = |text: &str| Some(Password::Given(Secret::new(text)));
+    let variables = [
+        ("WAIT_MYSQL_USER", "app"),
+        ("WAIT_MYSQL_PASSWORD", " p%40ss,\n"),
+        ("WAIT_MYSQL_DATABASE", "sh/op"),
+        ("TOKEN", "from-a-variable"),
+    ];
+    let default = given(" p%40ss,\n"); // as it is: only a URL is encoded
+    let file = Some(Password::File(SecretFile::new("/run/secrets/db")));
+    for (text, printed, user, password, database) in [
+        ("db", "app@db:3306/sh%2Fop", "app", default.clone(), "sh/op"),
+        (
+            "other@db",
+            "other@db:3306/sh%2Fop",
+            "other",
+            default,
+            "sh/op",
+        ),
+        (
+            "other:own@db/theirs",
+            "other@db:3306/theirs",
+            "other",
+            given("own"),
+            "theirs",
+        ),
+        ("o:@db", "o@db:3306/sh%2Fop", "o", given(""), "sh/op"),
+        (
+            "o:se%40cret@db:1",
+            "o@db:1/sh%2Fop",
+            "o",
+            given("se@cret"),
+            "sh/op",
+        ),
+        (
+            "db#password-env=TOKEN",
+            "app@db:3306/sh%2Fop",
+            "app",
+            given("from-a-variable"),
+            "sh/op",
+        ),
+        (
+            "mariadb://o@db#password-file=/run/secrets/db",
+            "o@db:3306/sh%2Fop",
+            "o",
+            file,
+            "sh/op",
+        ),
+    ] {
+        let expected = Login {
+            user: some(user),
+            password,
+            database: some(database),
+        };
+        let found = login_of(text, "mysql", &variables);
+        assert_eq!(
+            found,
+            Ok((format!("mysql://{printed}"), expected)),
+            "{text}"
+        );
+    }
+    // None of it is there for other kinds.
+    let web = login_of("http://web", "", &variables).expect("a target").1;
+    assert_eq!((web.user, web.password, web.database), (None, None, None));
+}
+
+#[test]
+fn a_password_is_given_in_one_way() {
     let both = vars([
+        ("WAIT_MYSQL", "app@db"),
+        ("WAIT_MYSQL_PASSWORD", "s3cret"),
+        ("WAIT_MYSQL_PASSWORD_FILE", "/f"),
+    ]);
+    assert_eq!(
+        both.error(),
+        "WAIT_MYSQL: db: expected one of WAIT_MYSQL_PASSWORD and WAIT_MYSQL_PASSWORD_FILE, not both"
+            .replace("db:", "…@db:")
+    );
+    let one = "expected one of a password, password-file and password-env";
+    for target in [
+        "app:s3cret@db#password-file=/f",
+        "app:@db#password-env=NAME",
+        "app@db#password-env=NAME&password-file=/f",
+    ] {
+        let error = args(["--mysql", target]).error();
+        assert!(error.starts_with("--mysql: …@db"), "{error}");
+        assert!(error.ends_with(one) && !error.contains("s3cret"), "{error}");
+    }
+    // A setting that no target uses is not looked at.
+    let unused = vars([
+        ("WAIT_MYSQL", "app:own@db"),
         ("WAIT_MYSQL_PASSWORD", "a"),
         ("WAIT_MYSQL_PASSWORD_FILE", "/f"),
     ]);
-    let expected = "WAIT_MYSQL_PASSWORD_FILE: expected either this or WAIT_MYSQL_PASSWORD";
-    assert_eq!(both.error(), expected);
-    let binary = vars([("WAIT_MYSQL_PASSWORD_FILE", "/f")]).file("/f", b"\xff");
-    assert_eq!(
-        binary.error(),
-        "WAIT_MYSQL_PASSWORD_FILE: /f: expected UTF-8 text"
-    );
+    assert_eq!(unused.targets(), ["mysql://app@db:3306"]);
+}
+
+#[test]
+fn files_of_passwords_are_not_read_by_the_settings() {
+    let given = vars([
+        ("WAIT_MYSQL", "app@db"),
+        ("WAIT_MYSQL_PASSWORD_FILE", "/none"),
+    ]);
+    assert_eq!(given.targets(), ["mysql://app@db:3306"]);
+}
+
+#[test]
+fn options_are_those_of_the_kind() {
+    let known = "query, tls, password-file or password-env";
+    let unknown = format!("an unknown option after '#': expected {known}");
+    let modes = "expected tls to be off, prefer, require, verify-ca or verify-full";
+    for (target, expected) in [
+        ("app@db#quer=SELECT 1", &*unknown),
+        ("app@db#query=SELECT 1&user=x", &unknown),
+        ("app@db#tls=maybe", modes),
+        (
+            "app@db#password-env=NOT_SET",
+            "expected password-env to name a variable that is set",
+        ),
+        ("app@db#query=%ff", "percent-encoding that is not UTF-8"),
+    ] {
+        let error = args(["--mysql", target]).error();
+        assert!(error.starts_with("--mysql: …@db"), "{error}");
+        assert!(error.ends_with(expected), "{error}");
+    }
+    for target in ["db:1#query=x", "http://web/#query=x"] {
+        let error = args(["--for", target]).error();
+        let none = "expected no option after '#': there are none for this target";
+        assert!(error.ends_with(none), "{error}");
+    }
+    // They are for wait alone: not part of the name, and each makes another target.
+    let given = vars([
+        (
+            "WAIT_HOSTS",
+            "env:DATABASE_URL#query=SELECT 1%2C 2&password-env=PASSWORD",
+        ),
+        ("DATABASE_URL", "mysql://app@db/shop?connection_limit=5"),
+        ("PASSWORD", "s3cret"),
+    ]);
+    assert_eq!(given.targets(), ["mysql://app@db:3306/shop"]);
+    let given = args([
+        "--mysql=app:s3cret@db/shop#query=SELECT 1",
+        "--mysql=app:s3cret@db/shop#query=SELECT 2",
+        "--mysql=app:s3cret@db/shop#query=SELECT 1",
+    ]);
+    assert_eq!(given.targets(), ["mysql://app@db:3306/shop"; 2]);
 }
 
 #[test]
@@ -418,14 +543,153 @@ fn a_login_that_was_meant_is_not_left_out_silently() {
     let query = vars([("WAIT_MYSQL", "db"), ("WAIT_MYSQL_QUERY", "SELECT 1")]);
     assert_eq!(
         query.error(),
-        "WAIT_MYSQL_QUERY: expected a user for mysql://db:3306, to run the statement as"
+        "WAIT_MYSQL: db: expected a user, to run the query as (WAIT_MYSQL_USER)"
     );
     let password = vars([("WAIT_MYSQL", "db"), ("WAIT_MYSQL_PASSWORD", "a")]);
     assert_eq!(password.notices().len(), 1);
 }
 
 #[test]
-fn env_stands_for_what_the_variable_holds() {
+fn targets_are_printed_as_they_are_parsed() {
+    for (written, printed) in [
+        ("db:3306", "db:3306"),
+        ("tcp://db:3306", "db:3306"),
+        ("TCP://db:3306/", "db:3306"),
+        ("my_db.internal.:1", "my_db.internal.:1"),
+        ("127.0.0.1:65535", "127.0.0.1:65535"),
+        ("[::1]:80", "[::1]:80"),
+        ("::1:80", "[::1]:80"),
+        ("env:3306", "env:3306"),
+        ("mysql://db", "mysql://db:3306"),
+        ("http://web", "http://web:80/"),
+        ("HTTPS://Web:443/a%2Cb", "https://Web:443/a%2Cb"),
+        ("https://web:80/", "https://web:80/"),
+        ("https://web/@scope/a", "https://web:443/@scope/a"),
+        ("https://web/?token=s3cret", "https://web:443/?…"),
+        (
+            "http://u%40x:s3cret@[::1]:8080/p",
+            "http://u%40x@[::1]:8080/p",
+        ),
+        ("mariadb://db:3307", "mysql://db:3307"),
+        ("mysql://app:s3cret@db/shop", "mysql://app@db:3306/shop"),
+        ("mysql://[::1]/shop", "mysql://[::1]:3306/shop"),
+        (
+            "mysql://a%40b:s3cret@db/a%2Fb?ssl-mode=required",
+            "mysql://a%40b@db:3306/a%2Fb?ssl-mode=required",
+        ),
+        (
+            "mysql://app@localhost?ssl-mode=DISABLED&socket=/run/my%26sql.sock",
+            "mysql://app@localhost:3306?ssl-mode=DISABLED&socket=/run/my%26sql.sock",
+        ),
+        (
+            "mysql://app@db/shop#query=SELECT 1&tls=off",
+            "mysql://app@db:3306/shop",
+        ),
+    ] {
+        let targets = |text: &str| {
+            let text: &'static str = text.to_owned().leak();
+            args(["--for", text]).config().targets
+        };
+        let found = targets(written);
+        assert_eq!(found[0].to_string(), printed, "{written}");
+        assert!(!format!("{found:?}").contains("s3cret"), "{written}");
+        if !printed.contains('…') {
+            assert_eq!(targets(printed)[0].to_string(), printed, "{written}");
+        }
+    }
+}
+
+#[test]
+fn errors_say_which_part_of_a_target_was_expected() {
+    let host = "expected a host name, an IPv4 address or [IPv6]";
+    let port = "expected a port from 1 to 65535";
+    let at = "an '@' after the host: in a URL, special characters are percent-encoded";
+    for (text, expected) in [
+        ("db", "expected HOST:PORT"),
+        ("[::1]", "expected HOST:PORT"),
+        (":80", host),
+        ("db:", port),
+        ("db:0", port),
+        ("db:+80", port),
+        ("db:http", port),
+        ("db:99999", port),
+        ("db :80", host),
+        ("a..b:80", host),
+        ("[::1:80", host),
+        ("[db]:80", host),
+        ("user@db:80", "expected HOST:PORT"),
+        ("ftp://db:21", "expected HOST:PORT, tcp://…"),
+        ("http://web:0", port),
+        ("http://web:x", port),
+        ("http://", "expected a host"),
+        ("http://a b/", host),
+        ("mysql://db:0", port),
+        ("mysql://db:99999", port),
+        ("mysql://", "expected a host"),
+        ("mysql://a b/", host),
+        ("mysql://u:p#x@db/shop", "an unknown option after '#'"),
+        ("mysql://u:1/x@db", at),
+        ("http://u:p@s/s@web/", at),
+        ("mysql://u:%ff@db", "percent-encoding that is not UTF-8"),
+        ("mysql://db/a/b", "expected one name after the host"),
+        ("mysql://db/a#b", "an unknown option after '#'"),
+        (
+            "mysql://db?ssl-mode=maybe",
+            "expected ssl-mode to be DISABLED, PREFERRED,",
+        ),
+        (
+            "mysql://db?sslmode=x",
+            "an unknown parameter: expected ssl-mode or socket",
+        ),
+        ("mysql://db?socket=run/mysqld.sock", "expected socket=/PATH"),
+    ] {
+        let error = args(["--for", text]).error();
+        let expected = format!(": {expected}");
+        assert!(error.contains(&expected), "{text}: {error}");
+    }
+    assert_eq!(
+        args(["--mysql", "tcp://db:1"]).error(),
+        "--mysql: tcp://db:1: expected a mysql:// URL, or one without the scheme"
+    );
+}
+
+#[test]
+fn an_applications_parameters_are_passed_over() {
+    let url = "mysql://app@db/shop?connection_limit=5&ssl-mode=VERIFY_CA&socket=no-path";
+    let given = |variable| vars([(variable, "env:DATABASE_URL"), ("DATABASE_URL", url)]);
+    for given in [given("WAIT_HOSTS"), given("WAIT_MYSQL")] {
+        let targets = given.config().targets;
+        let name = targets[0].to_string();
+        assert!(
+            name.contains("ssl-mode=VERIFY_CA") && !name.contains("connection"),
+            "{name}"
+        );
+        assert!(targets[0].probe.verifies_certificates());
+    }
+}
+
+#[test]
+fn env_names_a_variable_unless_it_is_a_host() {
+    assert_eq!(env_reference("env:DATABASE_URL"), Some("DATABASE_URL"));
+    assert_eq!(env_reference("env:_x1"), Some("_x1"));
+    for text in ["env:3306", "env:", "env:a-b", "db:3306"] {
+        assert_eq!(env_reference(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_list_is_split_at_commas_and_line_ends() {
+    let items = |list| {
+        let items = split_list(OsStr::new(list));
+        items.map(OsStr::to_os_string).collect::<Vec<_>>()
+    };
+    assert_eq!(items("a:1, b:2,\n"), ["a:1", "b:2"]);
+    assert_eq!(items(" a:1 \r\n\tb:2\n\n,,c:3"), ["a:1", "b:2", "c:3"]);
+    assert_eq!(items(" ,\n, "), [""; 0]);
+}
+
+#[test]
+fn env_stands_for_the_value_of_the_variable() {
     let given = vars([
         ("WAIT_HOSTS", "cache:6379, env:DATABASE_URL, env:LIST"),
         (
@@ -447,7 +711,7 @@ fn env_stands_for_what_the_variable_holds() {
 }
 
 #[test]
-fn a_target_is_waited_for_once_and_mysql_never_by_a_bare_connection() {
+fn a_target_is_waited_for_once_and_a_server_never_by_a_bare_connection() {
     let given = vars([
         ("WAIT_HOSTS", "a:1,db:3306,a:1"),
         ("WAIT_MYSQL", "app@db,app@db"),
@@ -481,7 +745,7 @@ fn a_command_is_split_as_a_shell_does_and_nothing_expanded() {
 }
 
 fn log_settings_of(given: &Given, is_terminal: bool) -> Result<log::Settings, String> {
-    let cli = Cli::try_parse_from([&["wait"], &given.args[..]].concat()).expect("arguments");
+    let cli = given.cli();
     let surroundings = Surroundings {
         variable: &|name| given.vars.get(name).map(OsString::from),
         file: &|_| unreachable!(),

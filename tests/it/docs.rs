@@ -1,40 +1,75 @@
-//! The README, the help and the code say the same.
+//! The documentation, the help and the code say the same.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Parser as _;
-use compose_wait::cli::Cli;
-use compose_wait::config::{self, Surroundings};
-use compose_wait::env;
+use compose_wait::kinds::KINDS;
 use compose_wait::probe::Reason;
-use compose_wait::probe::mysql::MEANINGS;
+use compose_wait::probe::reason::COMMON;
+use compose_wait::settings::cli::{self, Parsed};
+use compose_wait::settings::{self, Surroundings, environment};
 
 use crate::containers::{text, try_docker};
 use crate::support::{WAIT, wait};
 
+#[path = "../../examples/docs/pages.rs"]
+mod pages;
+
 const README: &str = include_str!("../../README.md");
+const SETTINGS: &str = include_str!("../../docs/settings.md");
+const REASONS: &str = include_str!("../../docs/reasons.md");
+const MOVING: &str = include_str!("../../docs/moving.md");
+const DESIGN: &str = include_str!("../../docs/design.md");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn help() -> String {
+    wait().args(["--help"]).run().stdout
+}
 
 #[test]
-fn every_variable_is_in_the_readme_and_in_the_help() {
-    let help = wait().args(["--help"]).run().stdout;
-    for variable in env::ALL {
+fn the_generated_parts_are_not_stale() {
+    for page in pages::all(root()).expect("pages") {
+        let path = page.path.display();
         assert!(
-            README.contains(&format!("`{}`", variable.name)),
-            "{variable:?}"
+            !page.is_stale(),
+            "{path}: docs are stale: run `cargo run --example docs`"
         );
+    }
+}
+
+#[test]
+fn every_variable_is_documented_and_in_the_help() {
+    let help = help();
+    for variable in environment::ALL {
+        let documented = format!("`{}`", variable.name);
+        assert!(SETTINGS.contains(&documented), "{variable:?}");
         assert!(help.contains(variable.name), "{variable:?}");
         if let Some(deprecated) = variable.deprecated {
-            assert!(README.contains(&format!("`{deprecated}`")), "{variable:?}");
+            assert!(
+                SETTINGS.contains(&format!("`{deprecated}`")),
+                "{variable:?}"
+            );
+        }
+    }
+    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+        assert!(help.contains(&kind.variable()), "{kind:?}");
+        for variable in kind.variables() {
+            assert!(SETTINGS.contains(&format!("`{variable}`")), "{variable}");
+            // The help has the first one in full, and only the ends of the others.
+            let end = variable.trim_start_matches(&kind.variable());
+            assert!(help.contains(end), "{variable}");
         }
     }
 }
 
 #[test]
-fn every_flag_of_the_help_is_in_the_readme_and_the_other_way_round() {
+fn every_flag_of_the_help_is_documented_and_the_other_way_round() {
     let flags = |text: &str| {
         let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '-');
         let is_flag =
@@ -44,41 +79,130 @@ fn every_flag_of_the_help_is_in_the_readme_and_the_other_way_round() {
             .map(str::to_owned)
             .collect::<BTreeSet<_>>()
     };
-    let settings = README
-        .split("\n## Settings and exit status\n")
-        .nth(1)
-        .and_then(|text| text.split("\n## ").next())
-        .expect("a section");
-    assert_eq!(
-        flags(settings),
-        flags(&wait().args(["--help"]).run().stdout)
-    );
+    let rows = SETTINGS.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(flags(&documented.join("\n")), flags(&help()));
 }
 
 #[test]
-fn every_reason_is_in_the_readme_with_its_hint_and_its_numbers() {
+fn every_reason_is_documented_with_its_hint_and_its_codes() {
     let has_row = |parts: &[&str]| {
         let is_row = |line: &str| line.starts_with('|') && parts.iter().all(|p| line.contains(p));
-        assert!(README.lines().any(is_row), "no row has {parts:?}");
+        assert!(REASONS.lines().any(is_row), "no row has {parts:?}");
     };
-    for reason in Reason::ALL {
-        has_row(&[&format!("`{}`", reason.name()), reason.hint()]);
+    let name = |reason: &Reason| format!("`{}`", reason.name);
+    let own = KINDS.iter().flat_map(|kind| kind.reasons);
+    for reason in own.chain(&COMMON) {
+        has_row(&[&name(reason), reason.hint, reason.seen]);
     }
-    for meaning in MEANINGS {
-        has_row(&[
-            &format!("`{}`", meaning.reason.name()),
-            &meaning.number.to_string(),
-        ]);
+    for (code, reason) in KINDS.iter().flat_map(|kind| kind.codes) {
+        has_row(&[&name(reason), &format!("`{code}`")]);
+        has_row(&[&name(reason), reason.hint]);
     }
 }
 
 #[test]
 fn the_readme_and_the_help_are_short() {
-    assert!(README.lines().count() < 250);
-    let help = wait().args(["--help"]).run().stdout;
-    assert!(help.lines().count() <= 40, "{help}");
+    assert!(README.lines().count() <= 150);
+    let help = help();
+    assert!(help.lines().count() <= 45, "{help}");
     let longest = help.lines().map(|line| line.chars().count()).max();
     assert!(longest <= Some(100), "{help}");
+}
+
+/// The documents for readers: the README, docs/ and the READMEs of the examples.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md")];
+    let mut folders = vec![root().join("docs"), root().join("examples")];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).expect("a folder");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            let is_installed = path.ends_with("node_modules");
+            match path.extension() {
+                _ if path.is_dir() && !is_installed => folders.push(path),
+                Some(extension) if extension == "md" => documents.push(path),
+                _ => {}
+            }
+        }
+    }
+    documents
+}
+
+/// The anchors of a document, as GitHub and crates.io make them of headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = without_code_blocks(text)
+        .filter(|line| line.starts_with('#'))
+        .collect::<Vec<_>>();
+    let anchor = |heading: &&str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let is_kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        let kept: String = heading.chars().filter(is_kept).collect();
+        kept.replace(' ', "-")
+    };
+    headings.iter().map(anchor).collect()
+}
+
+fn without_code_blocks(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        is_code ^= line.starts_with("```");
+        !is_code
+    })
+}
+
+#[test]
+fn links_between_documents_resolve() {
+    let mut found = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("text");
+        let lines: Vec<_> = without_code_blocks(&text).collect();
+        for part in lines.join("\n").split("](").skip(1) {
+            let link = part.split(')').next().unwrap_or_default();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let linked = match file {
+                "" => document.clone(),
+                file => document.parent().expect("a folder").join(file),
+            };
+            let (from, exists) = (document.display(), linked.exists());
+            assert!(exists, "{from}: {link} does not exist");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&linked).expect("text");
+                assert!(anchors(&text).contains(anchor), "{from}: {link}");
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 30, "{found}");
+}
+
+#[test]
+fn every_page_can_be_reached_from_the_readme() {
+    let mut reached = BTreeSet::new();
+    let mut left = vec![root().join("README.md")];
+    while let Some(page) = left.pop() {
+        let page = page.canonicalize().expect("a page");
+        let folder = page.parent().expect("a folder").to_owned();
+        let text = fs::read_to_string(&page).expect("text");
+        if reached.insert(page) {
+            let links = text.split("](").skip(1);
+            let files = links.filter_map(|part| part.split([')', '#']).next());
+            let files = files.filter(|file| !file.contains("://"));
+            let files = files.map(|file| folder.join(file));
+            left.extend(files.filter(|file| file.extension() == Some("md".as_ref())));
+        }
+    }
+    for document in documents() {
+        let document = document.canonicalize().expect("a page");
+        let is_docs = document.starts_with(root().canonicalize().expect("root").join("docs"));
+        assert!(
+            !is_docs || reached.contains(&document),
+            "{}",
+            document.display()
+        );
+    }
 }
 
 /// The example `manual` writes what the workflow attaches to a release; `cargo test` has built it.
@@ -123,14 +247,9 @@ fn the_compose_file_of_the_readme_is_one() {
 }
 
 #[test]
-fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
-    let table = README
-        .split("\nComing from another program:\n")
-        .nth(1)
-        .and_then(|text| text.split("\n## ").next())
-        .expect("a table");
-    let mut calls = 0;
-    for row in table.lines().filter(|row| row.starts_with('|')) {
+fn the_calls_for_those_who_move_from_another_program_are_understood() {
+    let mut understood = 0;
+    for row in MOVING.lines().filter(|row| row.starts_with('|')) {
         let cells: Vec<_> = row.split('|').collect();
         for code in cells[2].split('`').skip(1).step_by(2) {
             let words: Vec<String> = match (code.strip_prefix("CMD "), code.split_once(": ")) {
@@ -149,11 +268,15 @@ fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
             };
             let surroundings = Surroundings {
                 variable: &variable,
-                file: &|path| panic!("no {path:?} was given"),
+                file: &|path| panic!("{path:?} is not needed"),
                 is_terminal: false,
             };
-            let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{code}: {e}"));
-            let resolved = config::resolve(&cli, &surroundings);
+            let args: Vec<_> = words.iter().map(Into::into).collect();
+            let cli = match cli::parse(&args).unwrap_or_else(|e| panic!("{code}: {e}")) {
+                Parsed::Cli(cli) => cli,
+                Parsed::Text(text) => panic!("{code}: {text}"),
+            };
+            let resolved = settings::resolve(&cli, &surroundings);
             let (config, notices) = resolved.unwrap_or_else(|e| panic!("{code}: {e}"));
             assert_eq!(notices, [], "{code}");
             assert!(
@@ -163,7 +286,7 @@ fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
             if words.len() == 1 {
                 continue; // a variable alone
             }
-            // It is what is said there.
+            // It does the same as there.
             let there = cells[1];
             let targets: Vec<_> = config.targets.iter().map(ToString::to_string).collect();
             for target in ["db:3306", "redis:6379", "http://api", "/shared/ready"] {
@@ -177,50 +300,61 @@ fn what_the_readme_says_for_those_coming_from_another_program_is_understood() {
             assert_eq!(command, there.contains("node app.js").then(node), "{code}");
             let timeout = if there.contains("60") { 60 } else { 30 };
             assert_eq!(config.timing.timeout, Some(Duration::from_secs(timeout)));
-            calls += 1;
+            understood += 1;
         }
     }
-    assert!(calls >= 6, "{calls}");
+    assert!(understood >= 7, "{understood}");
 }
 
-/// What a module forbids is forbidden below it too, and cannot be allowed there.
+/// A module that forbids it forbids it in everything below too, and nothing there can allow it.
 #[test]
 fn unsafe_code_is_forbidden_but_in_two_files() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap_or_default();
-    let entries = fs::read_dir(&src).expect("a folder");
-    for entry in entries.map(|entry| entry.expect("an entry")) {
-        let name = entry.file_name().into_string().expect("UTF-8");
-        let module = match name.strip_suffix(".rs") {
-            Some("sys" | "main") => continue,
-            // It is above sys.rs, so it can do no more than to have none.
-            Some("lib") => {
-                assert!(!read(&name).contains("unsafe"), "{name}");
-                continue;
+    let src = root().join("src");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let forbids = |text: &str| text.lines().any(|line| line == "#![forbid(unsafe_code)]");
+    let mut modules = 0;
+    for entry in fs::read_dir(&src).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name.expect("UTF-8") {
+            "main.rs" => {}
+            // These are above sys.rs, so they can do no more than to have none.
+            "lib.rs" => assert!(!read(&path).contains("unsafe")),
+            "process" => {
+                for entry in fs::read_dir(&path).expect("a folder") {
+                    let path = entry.expect("an entry").path();
+                    let is_safe = path.ends_with("sys.rs") || !read(&path).contains("unsafe");
+                    assert!(is_safe, "{}", path.display());
+                }
             }
-            Some(module) => module,
-            None => &name,
-        };
-        let files = [format!("{module}.rs"), format!("{module}/mod.rs")];
-        let text = files.map(|file| read(&file)).concat();
-        let forbids = text.lines().any(|line| line == "#![forbid(unsafe_code)]");
-        assert!(forbids, "{name}");
+            name => {
+                let module = if path.is_dir() {
+                    path.join("mod.rs")
+                } else {
+                    path.clone()
+                };
+                assert!(forbids(&read(&module)), "{name}");
+                modules += 1;
+            }
+        }
     }
+    assert!(modules >= 6, "{modules}");
     let manifest = include_str!("../../Cargo.toml");
     assert!(manifest.contains("\nunsafe_code = \"deny\""));
 }
 
 #[test]
-fn every_crate_is_in_the_readme_with_its_reason() {
+fn every_crate_is_documented_with_its_reason() {
     let manifest = include_str!("../../Cargo.toml");
     let dependencies = manifest
         .split("\n[dependencies]\n")
         .nth(1)
         .and_then(|text| text.split("\n[").next())
         .expect("a section");
-    let reasons = README
-        .split("\n| crates | are there for |\n")
+    let reasons = DESIGN
+        .split("\n| crates | reason |\n")
         .nth(1)
+        .and_then(|text| text.split("\n\n").next())
         .expect("a table");
     let named = |text: &str| {
         let rows = text.lines().filter_map(|row| row.split('|').nth(1));

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::support::{WAIT, wait, with_path_alone};
 
-/// How a process is when it is given nothing but the usual, and when everything about it is odd.
+/// The circumstances of a process: the usual ones, and those where everything is odd.
 #[cfg(target_os = "linux")]
 mod given {
     use std::ffi::OsStr;
@@ -19,7 +19,7 @@ mod given {
 
     use crate::support::with_path_alone;
 
-    /// What a command prints that is started under these circumstances.
+    /// The output of a command that is started under these circumstances.
     pub fn run(command: &[&str], is_odd: bool) -> String {
         let mut process = with_path_alone(command[0]);
         process
@@ -77,8 +77,8 @@ mod given {
     }
 }
 
-/// What a process that is started by `prefix` can see of what it was given, but for what is
-/// another in every run.
+/// The circumstances as a process that is started by `prefix` sees them, but for those that differ
+/// from run to run.
 #[cfg(target_os = "linux")]
 pub fn seen(prefix: &[&str], is_odd: bool) -> Vec<String> {
     let run = |command: &[&str]| given::run(&[prefix, command].concat(), is_odd);
@@ -215,7 +215,7 @@ fn arguments_need_not_be_utf_8() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_does_not_end_the_wait() {
+fn a_log_whose_reader_has_gone_does_not_end_the_wait() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let output = with_path_alone(WAIT)
@@ -273,7 +273,7 @@ fn with_everything_ready_there_is_no_thread_and_no_sleep_before_the_command() {
     assert_eq!(status, Some(0));
     // Its own start, the command's start, and the end.
     assert_eq!(trace.lines().count(), 3, "{trace}");
-    // The kernel has to ask a disk for what nobody has asked for before.
+    // The kernel has to read a disk for a path that it has not looked up before.
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a time");
     let (status, trace) = calls(&format!("/nonexistent-{}", now.as_nanos()));
     assert_eq!(status, Some(1));
@@ -281,7 +281,7 @@ fn with_everything_ready_there_is_no_thread_and_no_sleep_before_the_command() {
 }
 
 #[test]
-fn a_closed_standard_error_is_never_somebody_elses_socket() {
+fn a_closed_standard_error_is_never_the_number_of_a_socket() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let target = listener.local_addr().expect("bound").to_string();
     let reader = std::thread::spawn(move || {
@@ -297,7 +297,7 @@ fn a_closed_standard_error_is_never_somebody_elses_socket() {
         .args(["--timeout", "500ms", "--log-level", "debug"])
         .status()
         .expect("a shell");
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(1), "{status}");
     let heard = reader.join().expect("no panic");
     assert!(!heard.contains("wait"), "{heard}");
 }

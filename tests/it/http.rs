@@ -1,87 +1,48 @@
 //! Web services, healthy and not, as targets and as `--check`.
 
+use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa};
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
-use crate::certificates::{Authority, Certified, self_signed};
-use crate::support::{
-    Outcome, best_of_three_beside, open_port, reserved_port, silent_port, speechless_port, wait,
-};
+use crate::fixtures::http::{answering, respond, service, status};
+use crate::fixtures::ports::{Port, Silent, listen_to, serve, speechless};
+use crate::fixtures::tls::{Authority, Certified, secured, self_signed, tls};
+use crate::support::{Outcome, best_of_three, wait};
 
-/// A server that gives every request the same answer, and what it was asked.
-async fn service(answer: impl Into<Vec<u8>>) -> (u16, mpsc::UnboundedReceiver<String>) {
-    let (port, listener) = open_port().await;
-    let (tell, told) = mpsc::unbounded_channel();
-    let answer = answer.into();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(respond(stream, answer.clone(), tell.clone()));
-        }
-    });
-    (port, told)
-}
-
-async fn respond(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    answer: Vec<u8>,
-    tell: mpsc::UnboundedSender<String>,
-) {
-    let mut request = Vec::new();
-    // A hello of TLS has no end of lines.
-    while !request.ends_with(b"\r\n\r\n") && !request.starts_with(&[0x16]) {
-        match stream.read_u8().await {
-            Ok(byte) => request.push(byte),
-            Err(_) => break, // it has left
-        }
-    }
-    let _ = tell.send(String::from_utf8_lossy(&request).into_owned());
-    let _ = stream.write_all(&answer).await;
-    let _ = stream.shutdown().await;
-}
-
-fn status(line: &str) -> String {
-    format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-}
-
-async fn check(target: &str) -> Outcome {
+fn check(target: &str) -> Outcome {
     wait()
         .args(["--check", target, "--connect-timeout", "1"])
-        .run_beside()
-        .await
+        .run()
 }
 
-#[tokio::test]
-async fn a_status_from_200_to_399_is_ready() {
+#[test]
+fn a_status_from_200_to_399_is_ready() {
     for line in ["200 OK", "204 No Content", "302 Found", "399 X"] {
-        let (port, _told) = service(status(line)).await;
-        let outcome = check(&format!("http://127.0.0.1:{port}/")).await;
+        let (port, _requests) = service(status(line));
+        let outcome = check(&format!("http://127.0.0.1:{port}/"));
         outcome.exits(0);
         assert_eq!((&*outcome.stderr, &*outcome.stdout), ("", ""), "{line}");
     }
-    let (port, _told) = service("HTTP/1.0 200 OK\r\n\r\nuntil the end").await;
-    check(&format!("http://localhost:{port}")).await.exits(0);
+    let (port, _requests) = service("HTTP/1.0 200 OK\r\n\r\nuntil the end");
+    check(&format!("http://localhost:{port}")).exits(0);
 }
 
-#[tokio::test]
-async fn a_port_that_is_open_is_well_without_a_word() {
-    let (port, _listener) = open_port().await;
-    let outcome = check(&format!("127.0.0.1:{port}")).await;
+#[test]
+fn a_check_of_an_open_port_prints_nothing() {
+    let port = Port::opened();
+    let outcome = check(&port.address.to_string());
     outcome.exits(0);
     assert_eq!((&*outcome.stderr, &*outcome.stdout), ("", ""));
 }
 
-#[tokio::test]
-async fn nobody_goes_where_a_redirect_leads() {
-    let (elsewhere, listener) = open_port().await;
+#[test]
+fn redirects_are_not_followed() {
+    let (elsewhere, requests) = service(status("200 OK"));
     for line in [
         "301 Moved Permanently",
         "302 Found",
@@ -89,45 +50,38 @@ async fn nobody_goes_where_a_redirect_leads() {
     ] {
         let to = format!("Location: http://127.0.0.1:{elsewhere}/\r\n");
         let answer = status(line).replace("Connection", &format!("{to}Connection"));
-        let (port, _told) = service(answer).await;
-        check(&format!("http://127.0.0.1:{port}/")).await.exits(0);
+        let (port, _requests) = service(answer);
+        check(&format!("http://127.0.0.1:{port}/")).exits(0);
     }
-    // Whoever had come would be in the queue.
-    let came = timeout(Duration::from_millis(100), listener.accept()).await;
-    assert!(came.is_err(), "{came:?}");
+    let request = requests.recv_timeout(Duration::from_millis(100));
+    assert_eq!(request, Err(mpsc::RecvTimeoutError::Timeout));
 }
 
-#[tokio::test]
-async fn a_body_without_end_is_not_waited_for() {
+#[test]
+fn a_body_without_end_is_not_waited_for() {
     // As fast as it can, and a byte now and then.
     for (piece, pause) in [(4096, Duration::ZERO), (1, Duration::from_millis(10))] {
-        let (port, listener) = open_port().await;
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-                while stream.write_all(&vec![b'x'; piece]).await.is_ok() {
-                    tokio::time::sleep(pause).await;
-                }
+        let server = serve(move |mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            while stream.write_all(&vec![b'x'; piece]).is_ok() {
+                sleep(pause);
             }
         });
-        let target = format!("http://127.0.0.1:{port}/");
-        best_of_three_beside(Duration::from_secs(1), async || {
-            let outcome = wait().args(["--check", &target]).run_beside().await;
-            outcome.exits(0).took
-        })
-        .await;
+        let target = format!("http://{server}/");
+        best_of_three(Duration::from_secs(1), || {
+            wait().args(["--check", &target]).run().exits(0).took
+        });
     }
 }
 
-#[tokio::test]
-async fn the_request_says_who_asks_for_what() {
-    let (port, mut told) = service(status("200 OK")).await;
+#[test]
+fn the_request_has_the_host_the_path_and_the_credentials() {
+    let (port, requests) = service(status("200 OK"));
     check(&format!(
-        "http://Aladdin:open%20sesame@localhost:{port}/a%20b?c=d#e"
+        "http://Aladdin:open%20sesame@localhost:{port}/a%20b?c=d"
     ))
-    .await
     .exits(0);
-    let request = told.recv().await.expect("a request");
+    let request = requests.recv().expect("a request");
     let lines: Vec<_> = request.lines().collect();
     assert_eq!(lines[0], "GET /a%20b?c=d HTTP/1.1");
     for line in [
@@ -140,75 +94,69 @@ async fn the_request_says_who_asks_for_what() {
     }
 }
 
-#[tokio::test]
-async fn twenty_kinds_of_trouble_are_a_line_and_exit_1() {
-    let (refused, _socket) = reserved_port();
-    let (silent, _queue) = silent_port().await;
-    let speechless = speechless_port().await;
-    let mut told = Vec::new(); // kept, so that the servers go on
-    let mut serve = async |answer: &[u8]| {
-        let (port, receiver) = service(answer).await;
-        told.push(receiver);
-        format!("http://127.0.0.1:{port}/")
-    };
+#[test]
+fn a_failed_check_is_one_line_and_exit_1() {
+    let (refused, silent) = (Port::new(), Silent::new());
+    let (refused, silent, speechless) = (refused.address, silent.address(), speechless());
+    let serve = |answer: &[u8]| format!("http://127.0.0.1:{}/", service(answer).0);
     let endless = [b"HTTP/1.1 200 OK\r\n", &b"x: y\r\n".repeat(100_000)[..]].concat();
-    let plain = serve(status("200 OK").as_bytes()).await;
+    let plain = serve(status("200 OK").as_bytes());
     for (target, says) in [
-        (serve(status("100 Continue").as_bytes()).await, "protocol"),
+        (serve(status("100 Continue").as_bytes()), "protocol"),
         (
-            serve(status("404 Not Found").as_bytes()).await,
-            "http_status: the answer is 404 Not Found",
+            serve(status("404 Not Found").as_bytes()),
+            "http_status: the response is 404 Not Found",
         ),
         (
-            serve(status("400 Bad Request").as_bytes()).await,
-            "http_status: the answer is 400",
+            serve(status("400 Bad Request").as_bytes()),
+            "http_status: the response is 400",
         ),
         (
-            serve(status("500 Oh").as_bytes()).await,
-            "http_status: the answer is 500",
+            serve(status("500 Oh").as_bytes()),
+            "http_status: the response is 500",
         ),
         (
-            serve(status("503 Service Unavailable").as_bytes()).await,
-            "http_status: the answer is 503",
+            serve(status("503 Service Unavailable").as_bytes()),
+            "http_status: the response is 503",
         ),
         (
-            serve(status("999 ?").as_bytes()).await,
-            "http_status: the answer is 999",
+            serve(status("999 ?").as_bytes()),
+            "http_status: the response is 999",
         ),
-        (serve(b"").await, "closed"),
-        (serve(b"HTTP/1.1 20").await, "closed"),
-        (serve(b"SSH-2.0-OpenSSH_9.2\r\n").await, "protocol"),
-        (serve(b"\x15\x03\x03\0\x02\x02\x46").await, "protocol"),
-        (serve(&endless).await, "protocol"),
+        (serve(b""), "closed"),
+        (serve(b"HTTP/1.1 20"), "closed"),
+        (serve(b"SSH-2.0-OpenSSH_9.2\r\n"), "protocol"),
+        (serve(b"\x15\x03\x03\0\x02\x02\x46"), "protocol"),
+        (serve(&endless), "protocol"),
         (plain.replace("http", "https"), "tls_failed"),
-        (format!("http://127.0.0.1:{refused}/"), "refused"),
-        (format!("http://127.0.0.1:{silent}/"), "timed_out"),
+        (format!("http://{refused}/"), "refused"),
+        (format!("http://{silent}/"), "timed_out"),
         (
-            format!("http://127.0.0.1:{speechless}/"),
-            "timed_out: no answer for … while waiting for the answer",
+            format!("http://{speechless}/"),
+            "timed_out: no answer for … while waiting for the response",
         ),
         (
-            format!("https://127.0.0.1:{speechless}/"),
+            format!("https://{speechless}/"),
             "timed_out: no answer for … while starting TLS",
         ),
-        (format!("127.0.0.1:{refused}"), "refused"),
-        (format!("mysql://127.0.0.1:{refused}"), "refused"),
+        (refused.to_string(), "refused"),
+        (format!("mysql://{refused}"), "refused"),
         ("/no/such/path".to_owned(), "missing"),
         (
             "http://".to_owned(),
-            "--check: http://: expected a host name",
+            "--check: http://\u{2026}: expected a host",
         ),
-        ("http://a b/".to_owned(), "--check: http://a b/: "),
+        ("http://a b/".to_owned(), "--check: http://"),
         (
             "gopher://localhost".to_owned(),
             "--check: gopher://localhost: expected HOST:PORT",
         ),
         (
             format!("http://localhost:99999/{}", "x".repeat(100_000)),
-            "--check: http://localhost:99999/",
+            "--check: http://localhost:99999",
         ),
         (
-            format!("http://127.0.0.1:{refused}/{}", "x".repeat(100_000)),
+            format!("http://{refused}/{}", "x".repeat(100_000)),
             "refused",
         ),
         (String::new(), "--check: expected a target"),
@@ -217,7 +165,7 @@ async fn twenty_kinds_of_trouble_are_a_line_and_exit_1() {
             "--check: env:NOT_SET: expected a variable that is set",
         ),
     ] {
-        let outcome = check(&target).await;
+        let outcome = check(&target);
         outcome.exits(1).says(&says.split('…').collect::<Vec<_>>());
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
         assert!(outcome.stderr.len() < 4096 && outcome.stdout.is_empty());
@@ -246,59 +194,40 @@ fn a_check_looks_at_its_target_alone() {
         .exits(0);
 }
 
-#[tokio::test]
-async fn a_service_is_waited_for_until_it_is_well() {
-    let (port, listener) = open_port().await;
-    tokio::spawn(async move {
-        let (tell, _told) = mpsc::unbounded_channel();
-        let start = tokio::time::Instant::now();
-        while let Ok((stream, _)) = listener.accept().await {
-            let line = match start.elapsed() < Duration::from_millis(500) {
-                true => "503 Service Unavailable",
-                false => "200 OK",
-            };
-            respond(stream, status(line).into(), tell.clone()).await;
-        }
+#[test]
+fn a_service_is_waited_for_until_it_is_healthy() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (port, _requests) = answering(move |_| {
+        let line = match requests.fetch_add(1, Ordering::Relaxed) {
+            0..3 => "503 Service Unavailable",
+            _ => "200 OK",
+        };
+        status(line).into()
     });
     let outcome = wait()
         .var("WAIT_HOSTS", format!("http://127.0.0.1:{port}/health"))
         .args(["echo", "started"])
-        .run_beside()
-        .await;
-    outcome.exits(0).says(&["http_status: the answer is 503"]);
-    outcome.took_from_to(0.4, 5.0);
+        .run();
+    outcome.exits(0).says(&["http_status: the response is 503"]);
+    outcome.says(&["is ready after", ", 4 attempts"]);
+    outcome.took_from_to(0.25, 5.0);
     assert_eq!(outcome.stdout, "started\n");
 }
 
 /// A service with TLS and this certificate.
-async fn secure_service(certified: &Certified) -> u16 {
-    let certificates = CertificateDer::pem_slice_iter(certified.certificate.as_bytes());
-    let certificates = certificates
-        .collect::<Result<_, _>>()
-        .expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .expect("a configuration");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let (port, listener) = open_port().await;
-    tokio::spawn(async move {
-        let (tell, _told) = mpsc::unbounded_channel();
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                respond(stream, status("200 OK").into(), tell.clone()).await;
-            }
-        }
+fn secure_service(certified: &Certified) -> u16 {
+    let server = secured(&tls(certified), |mut stream| {
+        let (requests, _) = mpsc::channel();
+        respond(&mut stream, |_| status("200 OK").into(), &requests);
+        stream.conn.send_close_notify();
+        let _ = stream.flush(); // the client may be gone
+        listen_to(stream.sock);
     });
-    port
+    server.port()
 }
 
-#[tokio::test]
-async fn a_certificate_is_verified() {
+#[test]
+fn a_certificate_is_verified() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new();
     let good = authority.certify(&["localhost"]);
@@ -321,30 +250,29 @@ async fn a_certificate_is_verified() {
             Some("not valid for name"),
         ),
     ] {
-        let port = secure_service(certified).await;
+        let port = secure_service(certified);
         let mut check = wait().args(["--check", &format!("https://localhost:{port}/")]);
         if let Some(variable) = variable {
             check = check.var(variable, &file);
         }
-        let outcome = check.run_beside().await;
+        let outcome = check.run();
         match says {
             None => outcome.exits(0),
             Some(says) => outcome.exits(1).says(&["tls_failed: ", says]),
         };
     }
     // A file that is not what we read is no reason not to start.
-    let port = secure_service(&good).await;
+    let port = secure_service(&good);
     let outcome = wait()
         .var("SSL_CERT_FILE", "/no/such/file")
         .var("WAIT_TLS_CA_FILE", &file)
         .args(["--for", &format!("https://localhost:{port}/")])
-        .run_beside()
-        .await;
+        .run();
     outcome.exits(0).says(&["warning: SSL_CERT_FILE: "]);
 }
 
-#[tokio::test]
-async fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_further() {
+#[test]
+fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_further() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ca.pem");
     // With CA:TRUE, with CA:FALSE, and without either.
@@ -371,17 +299,79 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_further()
             (&expired, Some(&expired), Some("expired")),
             (&elsewhere, Some(&elsewhere), Some("not valid for name")),
         ] {
-            let port = secure_service(certified).await;
+            let port = secure_service(certified);
             let mut check = wait().args(["--check", &format!("https://localhost:{port}/")]);
             if let Some(named) = named {
                 std::fs::write(&file, &named.certificate).expect("written");
                 check = check.var("WAIT_TLS_CA_FILE", &file);
             }
-            let outcome = check.run_beside().await;
+            let outcome = check.run();
             match says {
                 None => outcome.exits(0),
                 Some(says) => outcome.exits(1).says(&["tls_failed: ", says]),
             };
         }
     }
+}
+
+#[test]
+fn the_first_line_of_a_failed_health_page_is_shown() {
+    let page = |body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 503 Oh\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let long = "x".repeat(10_000);
+    let cut = format!(": {}\u{2026}; ", "x".repeat(200));
+    for (body, shown) in [
+        ("", "the response is 503 Service Unavailable; "),
+        (
+            "{\"db\":\"down\"}\nthe second line",
+            ": {\"db\":\"down\"}; ",
+        ),
+        ("\r\n  \r\n  db: down  \r\nthe second line", ": db: down; "),
+        ("\x1b[31mdown\x07", ": \\u{1b}[31mdown\\u{7}; "),
+        (&long, &cut),
+    ] {
+        let (port, _requests) = service(page(body));
+        let outcome = check(&format!("http://127.0.0.1:{port}/health"));
+        outcome
+            .exits(1)
+            .says(&["http_status: the response is 503", shown]);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        assert!(!outcome.stderr.contains("second"), "{outcome:?}");
+    }
+    // The wait shows it too.
+    let (port, _requests) = service(page("db: down"));
+    let outcome = wait()
+        .args([&format!("--for=http://127.0.0.1:{port}/"), "--timeout=0"])
+        .run();
+    outcome
+        .exits(1)
+        .says(&["http_status: the response is 503", ": db: down; "]);
+}
+
+#[test]
+fn secret_parts_of_a_request_that_a_page_shows_are_not_printed() {
+    let (port, _requests) = answering(|request| {
+        let length = request.len();
+        let request = request.replace("\r\n", " ");
+        format!("HTTP/1.1 404 No\r\nContent-Length: {length}\r\n\r\nno {request}").into()
+    });
+    for target in [
+        "app:s3cret@127.0.0.1:{}/",
+        "127.0.0.1:{}/?token=s3cret%21&x=1",
+    ] {
+        let target = format!("http://{}", target.replace("{}", &port.to_string()));
+        let outcome = check(&target);
+        outcome
+            .exits(1)
+            .says(&["http_status: the response is 404 Not Found; "]);
+        for part in ["s3cret", "YXBwOnMzY3JldA"] {
+            assert!(!outcome.stderr.contains(part), "{outcome:?}");
+        }
+    }
+    let outcome = check(&format!("http://127.0.0.1:{port}/health"));
+    outcome
+        .exits(1)
+        .says(&["404 Not Found: no GET /health HTTP/1.1"]);
 }

@@ -168,7 +168,7 @@ fn it_is_built_for_arm64_and_runs_there() {
     assert!(text(&not_ready).contains("refused"), "{}", text(&not_ready));
 }
 
-/// What one health check in node looks like, with as little as possible to load.
+/// A health check in node, with as little as possible to load.
 const HEALTHCHECK_JS: &str = "require('node:http')
   .get(process.argv[2], (response) => process.exit(response.statusCode < 400 ? 0 : 1))
   .on('error', () => process.exit(1));";

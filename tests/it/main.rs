@@ -1,16 +1,16 @@
-//! What `wait` does, seen from outside. Everything here runs the program itself; what needs Docker
-//! or namespaces is ignored by default and run by `.ci/run`.
+//! The behaviour of `wait`, seen from outside. Nearly all tests run the program itself; those that
+//! need Docker or namespaces are ignored by default and run by `.ci/run`.
+#![allow(unreachable_pub)] // it is a program
 
-#[path = "../../examples/demo/mysql_server.rs"]
-mod mysql_server;
-
-mod certificates;
 mod compatibility;
 mod containers;
+mod contract;
 mod docs;
 mod examples;
 #[cfg(target_os = "linux")]
 mod faults;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod handover;
 mod http;
 mod image;

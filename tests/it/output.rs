@@ -1,4 +1,4 @@
-//! What is printed; what never is, is in `secrets.rs`.
+//! The log. Text that is never printed is in `secrets.rs`.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -9,24 +9,25 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 #[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
-use crate::support::{Outcome, WAIT, open_port, wait, with_path_alone};
+use crate::fixtures::ports::Port;
+use crate::fixtures::{http, mysql};
+use crate::support::{Outcome, WAIT, wait, with_path_alone};
 
 fn events(outcome: &Outcome) -> Vec<serde_json::Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     outcome.stderr.lines().map(parse).collect()
 }
 
-#[tokio::test]
-async fn json_is_an_object_a_line() {
-    let (port, _listener) = open_port().await;
-    let ready = format!("127.0.0.1:{port}");
+#[test]
+fn json_is_an_object_a_line() {
+    let port = Port::opened();
+    let ready = port.address.to_string();
     let outcome = wait()
         .var("WAIT_LOG_FORMAT", "json")
         .var("WAIT_HOSTS", &ready)
         .var("WAIT_PATHS", "/nonexistent")
         .var("WAIT_HOSTS_TIMEOUT", "500ms")
-        .run_beside()
-        .await;
+        .run();
     let events = events(outcome.exits(1));
     for event in &events {
         let time = event["timestamp"].as_str().expect("a time");
@@ -62,15 +63,15 @@ async fn json_is_an_object_a_line() {
 }
 
 #[test]
-fn a_reason_is_told_when_it_changes_and_not_for_every_attempt() {
+fn a_reason_is_logged_when_it_changes_and_not_for_every_attempt() {
     let outcome = wait()
         .args(["--path", "/nonexistent", "--timeout", "1"])
         .run();
-    let told = outcome
+    let lines = outcome
         .stderr
         .lines()
         .filter(|line| line.contains("is not ready"));
-    assert_eq!(told.count(), 2, "{outcome:?}"); // the first time, and at the end
+    assert_eq!(lines.count(), 2, "{outcome:?}"); // the first time, and at the end
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn run_with_stderr(stderr: impl Into<Stdio>) -> (Option<i32>, Duration) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_hold_up_the_deadline() {
+fn a_log_that_is_not_read_does_not_hold_up_the_deadline() {
     let (_reader, mut writer) = std::io::pipe().expect("a pipe");
     let full = writer.try_clone().expect("a descriptor");
     std::thread::spawn(move || while writer.write(&[0; 4096]).is_ok() {});
@@ -138,12 +139,22 @@ fn a_log_on_a_full_disk_is_lost_and_nothing_else() {
 }
 
 /// Runs `wait` with a terminal of 100 columns as its standard error, and returns what is drawn there
-/// if `read` says that somebody reads it.
+/// if `read` says that it is read.
 #[cfg(target_os = "linux")]
 pub fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outcome, String) {
+    at_a_terminal_of((24, 100), args, vars, read)
+}
+
+#[cfg(target_os = "linux")]
+fn at_a_terminal_of(
+    (rows, columns): (u16, u16),
+    args: &[&str],
+    vars: &[(&str, &str)],
+    read: bool,
+) -> (Outcome, String) {
     let size = Winsize {
-        ws_row: 24,
-        ws_col: 100,
+        ws_row: rows,
+        ws_col: columns,
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
@@ -165,11 +176,13 @@ pub fn at_a_terminal(args: &[&str], vars: &[(&str, &str)], read: bool) -> (Outco
     let mut drawn = Vec::new();
     let mut master = std::fs::File::from(terminal.master);
     if read {
-        // At the end there is nobody at the other side: that is an error, and what was drawn stays.
+        // Once the other side is closed, reading is an error; the text until then stays.
         let _ = master.read_to_end(&mut drawn);
     }
+    let status = child.wait().expect("a status");
     let outcome = Outcome {
-        code: child.wait().expect("a status").code(),
+        status,
+        code: status.code(),
         stdout: String::new(),
         stderr: String::new(),
         took: start.elapsed(),
@@ -220,4 +233,157 @@ fn a_terminal_that_stands_still_does_not_hold_up_the_deadline() {
     args.push("--timeout=3");
     let (outcome, _) = at_a_terminal(&args, &[], false);
     outcome.exits(1).took_from_to(3.0, 9.0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_without_a_size_gets_plain_lines() {
+    let args = ["--path=/nonexistent", "--timeout=500ms"];
+    for size in [(0, 0), (0, 100), (24, 0)] {
+        let (outcome, drawn) = at_a_terminal_of(size, &args, &[], true);
+        outcome.exits(1);
+        assert!(!drawn.contains('\x1b'), "{size:?}: {drawn:?}");
+        let first = "wait: /nonexistent is not ready after";
+        let last = "wait: error: /nonexistent is not ready after";
+        assert!(drawn.contains(first) && drawn.contains(last), "{drawn:?}");
+    }
+}
+
+/// A wait for a target of every kind, none of which is ready.
+fn failing(vars: &[(&str, &str)]) -> Outcome {
+    let refused = Port::new().address;
+    let (denying, _) = mysql::start(mysql::Account {
+        user: "app",
+        password: "secret",
+        database: "shop",
+    });
+    let (ill, _requests) = http::service(http::status("503 Service Unavailable"));
+    let hosts = format!("{refused},http://{ill},mysql://app:wrong@{denying}/shop");
+    let hosts = hosts.replace("http://", "http://127.0.0.1:");
+    let wait = wait()
+        .var("WAIT_HOSTS", hosts)
+        .var("WAIT_PATHS", "/nonexistent")
+        .var("WAIT_TIMEOUT", "500ms")
+        .var("WAIT_AFTER_HOSTS", "0");
+    let vars = vars.iter();
+    let outcome = vars
+        .fold(wait, |wait, (name, value)| wait.var(name, value))
+        .run();
+    outcome.exits(1);
+    outcome
+}
+
+#[test]
+fn no_data_structure_of_the_program_is_in_the_log() {
+    for level in ["debug", "trace"] {
+        for format in ["text", "json"] {
+            let outcome = failing(&[("WAIT_LOGGER_LEVEL", level), ("WAIT_LOG_FORMAT", format)]);
+            let log = &outcome.stderr;
+            let is_debug = log.contains("wait: debug: ") || log.contains("\"level\":\"DEBUG\"");
+            assert!(is_debug, "{log}");
+            for part in [" { ", " }", "Some(", "None", "Ok(", "Err(", "::"] {
+                assert!(!log.contains(part), "{part} in {log}");
+            }
+        }
+    }
+}
+
+#[test]
+fn json_has_the_severity_the_kind_and_the_servers_code() {
+    let outcome = failing(&[("WAIT_LOGGER_LEVEL", "debug"), ("WAIT_LOG_FORMAT", "json")]);
+    let events = events(&outcome);
+    for event in &events {
+        let severity = match event["level"].as_str() {
+            Some("ERROR") => "ERROR",
+            Some("WARN") => "WARNING",
+            Some("INFO") => "INFO",
+            _ => "DEBUG",
+        };
+        assert_eq!(event["severity"], severity, "{event}");
+        let is_about_target = event["target"].is_string();
+        assert_eq!(event["kind"].is_string(), is_about_target, "{event}");
+    }
+    let severities = |event: &serde_json::Value| event["severity"].clone();
+    for severity in ["ERROR", "WARNING", "INFO", "DEBUG"] {
+        assert!(events.iter().map(severities).any(|found| found == severity));
+    }
+    for (kind, reason, code) in [
+        ("tcp", "refused", None),
+        ("file", "missing", None),
+        ("http", "http_status", Some("503")),
+        ("mysql", "access_denied", Some("1698")),
+    ] {
+        for name in ["not_ready", "timed_out"] {
+            let is_it =
+                |event: &&serde_json::Value| event["event"] == name && event["kind"] == kind;
+            let event = events.iter().find(is_it).expect(kind);
+            assert_eq!(event["reason"], reason, "{event}");
+            assert_eq!(event["code"].as_str(), code, "{event}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_ends_the_wait_is_in_the_log() {
+    for (signal, name) in [(15, "SIGTERM"), (2, "SIGINT"), (1, "SIGHUP")] {
+        for init in ["always", "never"] {
+            let mut waiting = wait()
+                .var("WAIT_INIT", init)
+                .args(["--path=/nonexistent", "echo", "started"])
+                .start();
+            waiting.until(&["/nonexistent is not ready"]);
+            waiting.kill(signal);
+            let outcome = waiting.end();
+            ends_by(&outcome, signal, init);
+            let last = outcome.stderr.lines().last();
+            let line = format!("wait: warning: ended by {name} while waiting");
+            assert_eq!(last, Some(&*line), "{outcome:?}");
+        }
+    }
+    let json = ["--log-format=json", "--path=/nonexistent"];
+    let mut waiting = wait().args(json).start();
+    waiting.until(&["not_ready"]);
+    waiting.kill(15);
+    let outcome = waiting.end();
+    ends_by(&outcome, 15, "auto");
+    let events = events(&outcome);
+    let last = events.last().expect("an event");
+    assert_eq!(last["message"], "ended by SIGTERM while waiting");
+    assert_eq!(
+        (&last["event"], &last["severity"]),
+        (&"notice".into(), &"WARNING".into())
+    );
+}
+
+#[test]
+fn a_signal_ends_the_pauses_too() {
+    for (pause, line) in [
+        ("--before=60", "before the first attempt"),
+        ("--after=60", "now that everything is ready"),
+    ] {
+        for init in ["always", "never"] {
+            let mut waiting = wait()
+                .var("WAIT_INIT", init)
+                .args([pause, "--path=/", "echo", "started"])
+                .start();
+            waiting.until(&[line]);
+            waiting.kill(15);
+            let outcome = waiting.end();
+            ends_by(&outcome, 15, init);
+            outcome.took_from_to(0.0, 20.0);
+            outcome.says(&["warning: ended by SIGTERM while waiting"]);
+        }
+    }
+}
+
+/// Asserts that a signal ended it, and that the command was not started.
+#[track_caller]
+fn ends_by(outcome: &Outcome, signal: i32, init: &str) {
+    use std::os::unix::process::ExitStatusExt as _;
+    match init {
+        "always" => _ = outcome.exits(128 + signal),
+        _ => assert_eq!(outcome.status.signal(), Some(signal), "{outcome:?}"),
+    }
+    assert_eq!(outcome.stdout, "", "{outcome:?}");
+    assert!(!outcome.stderr.contains("starting"), "{outcome:?}");
 }

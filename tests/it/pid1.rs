@@ -12,7 +12,7 @@ use crate::containers::{docker, image, static_wait, text, try_docker};
 use crate::handover::seen;
 use crate::support::{WAIT, best_of_three, children, process_status, with_path_alone};
 
-/// What makes the next word PID 1.
+/// The words that make the next word PID 1.
 pub fn unshare() -> Vec<&'static str> {
     let mut words = vec!["unshare", "--pid", "--fork", "--mount-proc"];
     if Path::new("/proc/self").metadata().expect("/proc").uid() != 0 {
@@ -71,8 +71,8 @@ impl Pid1 {
         assert_eq!(result, 0);
     }
 
-    /// Until its program runs, the kernel drops what a new PID 1 has no handler for: nobody can help
-    /// that. By the time it has forked it has begun.
+    /// Until its program runs, the kernel drops what a new PID 1 has no handler for: there is no
+    /// help against that. By the time it has forked it has begun.
     fn until_it_has_a_child(&self) {
         let start = Instant::now();
         while children(self.pid.unsigned_abs()).is_empty() {
@@ -141,6 +141,35 @@ fn a_signal_ends_the_wait_at_once() {
                 assert_eq!(status, code, "{mode}");
                 took
             });
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn a_signal_that_ends_the_wait_is_in_the_log_as_pid_1_too() {
+    for mode in ["--init=auto", "--init=never"] {
+        for (wait, line) in [
+            ("--path=/nonexistent", "/nonexistent is not ready"),
+            ("--after=60", "now that everything is ready"),
+        ] {
+            let mut command = as_pid_1(WAIT, &[mode, wait, "echo", "started"]);
+            command.env("WAIT_LOGGER_LEVEL", "info");
+            let unshare = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn();
+            let mut unshare = unshare.expect("unshare");
+            let mut log = BufReader::new(unshare.stderr.take().expect("a pipe")).lines();
+            let mut next = || log.next().map(|line| line.expect("UTF-8"));
+            while !next().expect(line).contains(line) {}
+            let pid = children(unshare.id())[0].try_into().expect("a number");
+            let wait = Pid1 { unshare, pid };
+            wait.kill(15);
+            let last = std::iter::from_fn(next).last();
+            let expected = "wait: warning: ended by SIGTERM while waiting";
+            assert_eq!(last.as_deref(), Some(expected), "{mode} {line}");
+            assert_eq!(wait.end().0, 143, "{mode} {line}");
         }
     }
 }
@@ -245,11 +274,11 @@ fn five_hundred_orphans_are_reaped() {
             });
         }
     });
-    // The same check where nobody reaps: as PID 1, perl has its orphans until it ends.
+    // The same check without an init: as PID 1, perl has its orphans until it ends.
     assert_eq!(code("--init=never", "later", "0"), 1);
 }
 
-/// As a shell's `trap '' CHLD` has it: then the kernel reaps, and nobody is told.
+/// As a shell's `trap '' CHLD` has it: then the kernel reaps and tells no process.
 #[test]
 #[ignore = "needs a PID namespace and perl"]
 fn an_ignored_sigchld_holds_nothing_up_and_stays_ignored() {
@@ -579,16 +608,16 @@ fn at_a_keyboard(command: &str, types: &[(&str, &str)]) -> (String, Option<i32>)
     let mut terminal = Terminal(script.expect("script"));
     let mut keyboard = terminal.0.stdin.take().expect("a pipe");
     let mut stdout = terminal.0.stdout.take().expect("a pipe");
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(read @ 1..) = stdout.read(&mut bytes) {
-            let _ = tell.send(bytes[..read].to_vec()); // nobody wants it once the test has failed
+            let _ = sender.send(bytes[..read].to_vec()); // the test may have failed
         }
     });
     let mut screen = String::new();
     // What it shows next, nothing at its end.
-    let next = |screen: &str| match told.recv_timeout(Duration::from_secs(20)) {
+    let next = |screen: &str| match receiver.recv_timeout(Duration::from_secs(20)) {
         Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("nothing more after {screen}"),

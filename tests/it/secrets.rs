@@ -1,39 +1,38 @@
-//! Nothing tells a password: one that occurs nowhere else comes in by every way there is and meets
+//! No password is printed: one that occurs nowhere else comes in by every way there is and meets
 //! everything that can go wrong, at every level and in both formats, and is looked for in all that
 //! others can read.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use compose_wait::probe::Reason;
-use futures_util::{StreamExt as _, stream};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
-
-use crate::mysql_server::{self, Account};
+use crate::fixtures::http;
+use crate::fixtures::mysql::{self, Account, packet};
+use crate::fixtures::ports::{self, Port, speechless};
 use crate::output::at_a_terminal;
 use crate::servers::{Server, kinds};
-use crate::support::{
-    Outcome, Started, Wait, children, open_port, reserved_port, speechless_port, wait,
-    with_path_alone,
-};
+use crate::support::{Outcome, Started, Wait, children, wait, with_path_alone};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use compose_wait::kinds::KINDS;
+use compose_wait::probe::reason;
+use compose_wait::process::sys::OneThread;
+use futures_util::{StreamExt as _, stream};
 
-/// What nothing else prints, between characters that URLs, JSON and shells write in another way.
+/// A password that nothing else prints, between characters that URLs, JSON and shells write in another way.
 const SECRET: &str = r#"Zq8vXw@Kj5tRm/"Hy2nPd\é?#%Lb6cFs"#;
 const WORDS: [&str; 4] = ["Zq8vXw", "Kj5tRm", "Hy2nPd", "Lb6cFs"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: [&str; 2] = ["text", "json"];
 
-/// How many `wait`s run side by side.
+/// The number of `wait`s that run side by side.
 const AT_ONCE: usize = 8;
 
 /// Every word of the password in lower case, as it is and in disguise.
@@ -65,7 +64,7 @@ fn trace_in(text: &str) -> Option<&'static str> {
 
 /// Asserts that the password is in none of it.
 #[track_caller]
-fn is_untold(way: &str, outcome: &Outcome) {
+fn is_not_in(way: &str, outcome: &Outcome) {
     for text in [&outcome.stdout, &outcome.stderr] {
         assert_eq!(trace_in(text), None, "{way}: {text}");
     }
@@ -117,25 +116,26 @@ struct World {
     /// A target that says nothing.
     silent: String,
     password_file: tempfile::NamedTempFile,
-    _refusing: TcpSocket,
+    _refusing: Port,
 }
 
 impl World {
-    async fn new() -> Self {
-        let (refusing, socket) = reserved_port();
-        let closing = serve(|stream| async { drop(stream) }).await;
-        let senseless = serve(babble).await;
-        let speechless = speechless_port().await;
+    fn new() -> Self {
+        let port = Port::new();
+        let refusing = port.number();
+        let closing = ports::serve(drop).port();
+        let senseless = ports::serve(babble).port();
+        let speechless = speechless().port();
         // These say it themselves.
         let echo = |who: &str| format!("HTTP/1.1 401 {who}\r\nX: {who}\r\n\r\n{who}");
-        let denying = serve(move |stream| answer(stream, echo)).await;
+        let denying = answering(echo);
         let elsewhere = |_: &str| {
             let location = format!("http://app:{}@localhost/", in_a_url());
             format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n")
         };
-        let redirecting = serve(move |stream| answer(stream, elsewhere)).await;
-        let mysql = mysql_that_knows(SECRET).await;
-        let other_mysql = mysql_that_knows("another").await;
+        let redirecting = answering(elsewhere);
+        let mysql = mysql_that_knows(SECRET);
+        let other_mysql = mysql_that_knows("another");
 
         let mysql_at = |port: u16, rest: &str| format!("mysql://app@127.0.0.1:{port}/{rest}");
         let http_at = |port: u16| format!("http://app@127.0.0.1:{port}/");
@@ -156,8 +156,8 @@ impl World {
                 "mysql://app@255.255.255.255:3306/shop".to_owned(),
                 "unreachable",
             ),
-            ("http://app@255.255.255.255/".to_owned(), "unreachable"),
-            ("http://app@nowhere.invalid/".to_owned(), "unresolved"),
+            ("http://app@255.255.255.255:80/".to_owned(), "unreachable"),
+            ("http://app@nowhere.invalid:80/".to_owned(), "unresolved"),
             (http_at(refusing), "refused"),
             (http_at(closing), "closed"),
             (http_at(senseless), "protocol"),
@@ -172,50 +172,35 @@ impl World {
             (1234, "server_error"),
         ] {
             let [low, high] = number.to_le_bytes();
-            let port = serve(move |mut stream| async move {
-                let _ = stream.write_all(&[3, 0, 0, 0, 0xff, low, high]).await;
+            let server = ports::serve(move |mut stream| {
+                let _ = stream.write_all(&packet(0, &[0xff, low, high])); // the client may be gone
             });
-            failing.push((mysql_at(port.await, "shop"), reason));
+            failing.push((mysql_at(server.port(), "shop"), reason));
         }
         Self {
             failing,
             ready: vec![mysql_at(mysql, "shop"), http_at(redirecting)],
             silent: mysql_at(speechless, "shop"),
             password_file: password_file(),
-            _refusing: socket,
+            _refusing: port,
         }
     }
 }
 
-/// Treats every connection alike.
-async fn serve<F: Future<Output = ()> + Send + 'static>(
-    each: impl Fn(TcpStream) -> F + Send + 'static,
-) -> u16 {
-    let (port, listener) = open_port().await;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(each(stream));
-        }
-    });
-    port
+/// A server that sends garbage at once.
+fn babble(mut stream: TcpStream) {
+    let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n"); // the client may be gone
+    let _ = stream.read(&mut [0; 4096]);
 }
 
-/// Says what no server should, unasked, and hears the client out.
-async fn babble(mut stream: TcpStream) {
-    let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n").await; // it may have left
-    let _ = stream.read(&mut [0; 4096]).await;
-}
-
-/// Answers a request with what is made of its credentials.
-async fn answer(mut stream: TcpStream, make: impl Fn(&str) -> String + Send) {
-    let mut request = [0; 4096];
-    let reading = timeout(Duration::from_secs(10), stream.read(&mut request)).await;
-    let length = reading.ok().and_then(Result::ok).unwrap_or(0);
-    let request = String::from_utf8_lossy(&request[..length]);
-    let credentials = |line| str::strip_prefix(line, "authorization: ");
-    let made = make(request.lines().find_map(credentials).unwrap_or_default());
-    let _ = stream.write_all(made.as_bytes()).await; // it may have left
-    let _ = stream.shutdown().await;
+/// A service with answers that are made of the credentials in the request.
+fn answering(make: impl Fn(&str) -> String + Clone + Send + 'static) -> u16 {
+    let answer = move |request: &str| {
+        let mut lines = request.lines();
+        let credentials = lines.find_map(|line| line.strip_prefix("authorization: "));
+        make(credentials.unwrap_or_default()).into()
+    };
+    http::answering(answer).0
 }
 
 fn password_file() -> tempfile::NamedTempFile {
@@ -224,15 +209,13 @@ fn password_file() -> tempfile::NamedTempFile {
     file
 }
 
-async fn mysql_that_knows(password: &'static str) -> u16 {
-    let (port, listener) = open_port().await;
+fn mysql_that_knows(password: &'static str) -> u16 {
     let account = Account {
         user: "app",
         password,
         database: "shop",
     };
-    tokio::spawn(mysql_server::serve(listener, account, Arc::default()));
-    port
+    mysql::start(account).0.port()
 }
 
 /// A way for a password, and targets, to come in.
@@ -367,7 +350,7 @@ const WAYS: [Way; 13] = [
     },
 ];
 
-/// What most of them are.
+/// The properties of most of them.
 const VARIABLE: Way = Way {
     name: "",
     is_typed: false,
@@ -401,14 +384,14 @@ fn logging((level, format): (&str, &str)) -> Wait {
         .var("WAIT_LOG_FORMAT", format)
 }
 
-/// A run, its name, and what is promised of it beyond that it tells nothing.
+/// A run, its name, and what is promised of it beyond that it prints no password.
 type Run<'a> = (String, Wait, Box<dyn Fn(&Outcome) + 'a>);
 
 /// Runs them, some at once.
-async fn tell_nothing(runs: Vec<Run<'_>>) {
+async fn print_nothing(runs: Vec<Run<'_>>) {
     let outcomes = runs.into_iter().map(|(name, wait, check)| async move {
         let outcome = wait.run_beside().await;
-        is_untold(&name, &outcome);
+        is_not_in(&name, &outcome);
         println!("{name}");
         check(&outcome);
     });
@@ -419,8 +402,8 @@ async fn tell_nothing(runs: Vec<Run<'_>>) {
 }
 
 #[tokio::test]
-async fn no_failure_tells_it() {
-    let world = &World::new().await;
+async fn no_failure_prints_it() {
+    let world = &World::new();
     let mut runs: Vec<Run> = Vec::new();
     for way in &WAYS {
         let failing = world.failing.iter().filter(|(target, _)| way.takes(target));
@@ -476,16 +459,18 @@ async fn no_failure_tells_it() {
             runs.push((format!("{}, {reason}", way.name), wait, Box::new(check)));
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
     let reasons: BTreeSet<_> = world.failing.iter().map(|(_, reason)| *reason).collect();
-    let all = Reason::ALL.iter().map(|reason| reason.name());
-    let others: Vec<_> = all.filter(|name| !reasons.contains(name)).collect();
-    assert_eq!(others, ["timed_out", "query_empty"]);
+    let of_kinds = KINDS.iter().flat_map(|kind| kind.reasons);
+    let all = reason::COMMON.iter().chain(of_kinds);
+    let all: BTreeSet<_> = all.map(|reason| reason.name).collect();
+    let others: Vec<_> = all.difference(&reasons).copied().collect();
+    assert_eq!(others, ["query_empty", "timed_out"]);
 }
 
 #[tokio::test]
-async fn no_end_of_a_wait_tells_it() {
-    let world = &World::new().await;
+async fn no_end_of_a_wait_prints_it() {
+    let world = &World::new();
     let targets: Vec<_> = world.ready.iter().map(|target| &**target).collect();
     let commands = [("true", 0), ("no-such-program", 127), ("/", 126)];
     let mut runs: Vec<Run> = Vec::new();
@@ -509,25 +494,25 @@ async fn no_end_of_a_wait_tells_it() {
             }
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
-/// What people get wrong: the exit status, what is said of it, and the variables and arguments, with
+/// Mistakes: the exit status, a part of the message, and the variables and arguments, with
 /// `{}` in the place of the password, or `{word}` where it can only be one without special characters.
 const MISTAKES: &str = r#"
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:x/shop
 2 | expected a port | WAIT_HOSTS=mysql://app:{}@db:99999/shop
 2 | expected a port | WAIT_HOSTS=mysql://app:{word}
-2 | expected ssl-mode= | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
+2 | expected ssl-mode to be | WAIT_HOSTS=mysql://app:{}@db?ssl-mode=maybe
 2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:{}@db?nonsense={}
 2 | an unknown parameter: expected ssl-mode or socket | WAIT_HOSTS=mysql://app:12?{word},rest@db
-2 | expected one database | WAIT_HOSTS=mysql://app:{}@db/a/b
-2 | not a URL | WAIT_HOSTS=mysql://app:{}@d b/
+2 | expected one name after the host | WAIT_HOSTS=mysql://app:{}@db/a/b
+2 | expected a host name | WAIT_HOSTS=mysql://app:{}@d b/
 2 | percent-encoding that is not UTF-8 | WAIT_HOSTS=mysql://app:%ff{word}@db/
-2 | an '@' behind the host | WAIT_HOSTS=mysql://app:1/{word}@db/
+2 | an '@' after the host | WAIT_HOSTS=mysql://app:1/{word}@db/
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS="mysql://app:{}@db/shop"
-2 | expected a host name | WAIT_HOSTS=app:{}@db:3306
-2 | expected a host name | WAIT_HOSTS=tcp://app:{}@db:3306
+2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
+2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=redis://:{}@cache:6379
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
@@ -537,17 +522,22 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=Server=db;Password={}
 2 | expected a port | WAIT_MYSQL=app:{}@db:x
 2 | expected a port | WAIT_MYSQL=app:{word}
-2 | expected a port | WAIT_MYSQL=app:{word}#@db
-2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=app:{word}://@db
-2 | expected [USER[:PASSWORD]@]HOST | WAIT_MYSQL=redis://:{}@cache:6379
+2 | an unknown option after '#' | WAIT_MYSQL=app:{word}#@db
+2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
+2 | expected no option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
+2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
+2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
+2 | expected a mysql:// URL | WAIT_MYSQL=redis://:{}@cache:6379
 2 | expected a port | WAIT_MYSQL=app:{}@tcp(db:3306)/shop
 2 | expected a host name | WAIT_MYSQL=Server=db;Password={}
 2 | env:DB: expected HOST:PORT | WAIT_HOSTS=env:DB | DB={}
 2 | expected a port | WAIT_HOSTS=env:DB | DB=mysql://app:{}@db:x
 2 | env:DB: expected a host | WAIT_MYSQL=env:DB | DB=Server=db;Password={}
 2 | env:DB2: expected | WAIT_HOSTS=env:DB | DB=env:DB2 | DB2={}
-2 | expected a readable file | WAIT_MYSQL_PASSWORD_FILE={}
-2 | expected either | WAIT_MYSQL_PASSWORD_FILE=/f | WAIT_MYSQL_PASSWORD={}
+1 | missing: the password's file … does not exist | WAIT_MYSQL=app@127.0.0.1:1 | WAIT_MYSQL_PASSWORD_FILE={} | WAIT_TIMEOUT=0
+1 | missing: the password's file … does not exist | WAIT_MYSQL=app@127.0.0.1:1#password-file={word} | WAIT_TIMEOUT=0
+2 | expected one of WAIT_MYSQL_PASSWORD and | WAIT_MYSQL=app@db | WAIT_MYSQL_PASSWORD_FILE=/f | WAIT_MYSQL_PASSWORD={}
 2 | expected a user | WAIT_MYSQL_QUERY=DO 0 | WAIT_MYSQL=db | WAIT_MYSQL_PASSWORD={}
 2 | /f: expected a readable | WAIT_TLS_CA_FILE=/f | WAIT_MYSQL_PASSWORD={}
 2 | expected 1 or 0 | WAIT_SCRUB=app:{}@db
@@ -559,12 +549,12 @@ const MISTAKES: &str = r#"
 2 | expected every quote to be closed | WAIT_COMMAND=mysql'-p{word}
 2 | expected every quote to be closed | WAIT_COMMAND=MYSQL_PWD='{word} mysql
 127 | cannot start MYSQL_PWD=…: not found | WAIT_COMMAND=MYSQL_PWD={word} mysql
-127 | cannot start mysql://…@db/shop: not found | mysql://app:{}@db/shop | -- | node
-127 | cannot start …@db:3306: not found | app:{}@db:3306 | node
+127 | cannot start …: not found | mysql://app:{}@db/shop | -- | node
+127 | cannot start …: not found | app:{}@db:3306 | node
 1 | http://127.0.0.1:1/?… is not ready | WAIT_HOSTS=http://127.0.0.1:1/?token={word} | WAIT_TIMEOUT=0
 2 | unexpected value 'mysql://…@db' | --help=mysql://app:{}@db
 2 | unexpected value 'mysql://…@db' | --version=mysql://app:{}@db
-2 | unexpected argument '--mysql://…@db' | --mysql://app:{}@db
+2 | unexpected argument '…' | --mysql://app:{}@db
 2 | unexpected argument '…@db' | --mysqlapp:{}@db
 2 | unexpected argument '--mysq' | --mysq=app:{}@db
 2 | unexpected argument '-p' | -p{} | mysql
@@ -579,7 +569,7 @@ const MISTAKES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn no_mistake_tells_it() {
+async fn no_mistake_prints_it() {
     let encoded = in_a_url();
     let with_commas = WORDS.join(",");
     let mut runs: Vec<Run> = Vec::new();
@@ -626,46 +616,54 @@ async fn no_mistake_tells_it() {
         add(&with_commas, ("trace", "text"), false);
         add(SECRET, ("trace", "text"), false);
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
 #[tokio::test]
-async fn what_is_not_utf_8_is_not_told_either() {
+async fn text_that_is_not_utf_8_is_not_printed_either() {
     let odd = || OsString::from_vec([SECRET.as_bytes(), b"\xff"].concat());
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), odd().into_vec()).expect("written");
     let mut runs: Vec<Run> = Vec::new();
     for format in FORMATS {
         let loud = || logging(("trace", format));
-        for (name, wait) in [
-            ("WAIT_HOSTS", loud().var("WAIT_HOSTS", odd())),
+        let mysql = || {
+            let wait = loud().var("WAIT_MYSQL", "app@127.0.0.1:1");
+            wait.var("WAIT_TIMEOUT", "0")
+        };
+        for (code, name, wait) in [
+            (2, "WAIT_HOSTS", loud().var("WAIT_HOSTS", odd())),
             (
-                "WAIT_MYSQL_PASSWORD",
-                loud().var("WAIT_MYSQL_PASSWORD", odd()),
+                2,
+                "WAIT_MYSQL_PASSWORD: expected UTF-8 text",
+                mysql().var("WAIT_MYSQL_PASSWORD", odd()),
             ),
             (
-                "WAIT_MYSQL_PASSWORD_FILE",
-                loud().var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
+                1,
+                "is not UTF-8 text",
+                mysql().var("WAIT_MYSQL_PASSWORD_FILE", file.path()),
             ),
             (
+                2,
                 "env:DB",
                 loud().var("WAIT_HOSTS", "env:DB").var("DB", odd()),
             ),
             (
+                2,
                 "invalid UTF-8",
                 loud().args([OsString::from("--mysql"), odd()]),
             ),
         ] {
             let check = move |outcome: &Outcome| {
-                outcome.exits(2).says(&[name]);
+                outcome.exits(code).says(&[name]);
             };
             runs.push((name.to_owned(), wait, Box::new(check)));
         }
     }
-    tell_nothing(runs).await;
+    print_nothing(runs).await;
 }
 
-/// What others can read of a process; nothing can be while it becomes a program.
+/// The command line of a process as others read it; it is empty while a program is started.
 fn command_line(pid: u32) -> String {
     let start = Instant::now();
     loop {
@@ -678,8 +676,8 @@ fn command_line(pid: u32) -> String {
 }
 
 #[tokio::test]
-async fn nobody_reads_it_in_the_command_line_of_who_waits() {
-    let world = &World::new().await;
+async fn it_is_not_in_the_command_line_of_the_process() {
+    let world = &World::new();
     let mut waits: Vec<(String, Started)> = Vec::new();
     for way in WAYS.iter().filter(|way| !way.is_typed && !way.is_check) {
         for format in FORMATS {
@@ -714,7 +712,7 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
     let end = move || {
         for (name, started) in waits {
             let outcome = started.end();
-            is_untold(&name, &outcome);
+            is_not_in(&name, &outcome);
             outcome
                 .exits(1)
                 .says(&["mysql://app@127.0.0.1:", "/shop", "timed_out"]);
@@ -724,8 +722,8 @@ async fn nobody_reads_it_in_the_command_line_of_who_waits() {
 }
 
 #[tokio::test]
-async fn nobody_reads_it_at_a_terminal() {
-    let world = World::new().await;
+async fn it_is_not_drawn_at_a_terminal() {
+    let world = World::new();
     let targets: Vec<_> = world.failing.iter().map(|(target, _)| &**target).collect();
     let targets = in_urls(&targets, &in_a_url());
     let draw = move || at_a_terminal(&["--timeout=1"], &[("WAIT_HOSTS", &targets)], true);
@@ -740,7 +738,7 @@ async fn nobody_reads_it_at_a_terminal() {
 
 #[tokio::test]
 async fn a_command_need_not_be_given_it() {
-    let world = World::new().await;
+    let world = World::new();
     for name in [
         "WAIT_MYSQL",
         "WAIT_MYSQL_PASSWORD",
@@ -772,9 +770,9 @@ async fn a_command_need_not_be_given_it() {
 
 /// An init stays beside the command, which can read the init's environment.
 #[tokio::test]
-async fn nor_can_it_read_it_in_that_of_the_init() {
+async fn nor_is_it_in_the_environment_of_the_init() {
     const LOOK: &str = "tr '\\0' '\\n' </proc/$PPID/environ";
-    let world = World::new().await;
+    let world = World::new();
     for (scrub, is_shown) in [("1", false), (" 1 ", false), ("0", true)] {
         let outcome = wait()
             .var("WAIT_SCRUB", scrub)
@@ -794,18 +792,21 @@ async fn nor_can_it_read_it_in_that_of_the_init() {
 /// Set for the process that is to panic.
 const PANICS: &str = "WAIT_SECRETS_TEST_PANICS";
 
-/// What a bug would look like: a panic that is about a password, once `wait` has begun.
+/// A bug: a panic that is about a password, once `wait` has begun.
 #[test]
 fn a_panic_in_another_process() {
     if let Ok(format) = std::env::var(PANICS) {
         let args = ["wait", "--path=/", "--log-format", &format];
-        compose_wait::run(args.map(OsString::from));
+        // SAFETY: the harness has threads of its own, but none that reads or changes the environment.
+        #[allow(unsafe_code)]
+        let thread = unsafe { OneThread::promise() };
+        compose_wait::run(args.map(OsString::from), thread);
         panic!("not a URL: {SECRET}");
     }
 }
 
 #[test]
-fn a_panic_does_not_tell_it() {
+fn a_panic_does_not_print_it() {
     for format in FORMATS {
         let output = with_path_alone(std::env::current_exe().expect("a program"))
             .args([
@@ -909,7 +910,7 @@ async fn no_server_logs_it() {
                 }
             }
         }
-        tell_nothing(runs).await;
+        print_nothing(runs).await;
         let general = server.file(LOG);
         for part in [
             "well0",

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::certificates::Authority;
 use crate::containers::{
     docker, image, mariadb_image, mysql_image, static_wait, text, try_docker, wait_image,
 };
+use crate::fixtures::tls::Authority;
 use crate::support::{Outcome, WAIT, has_line, wait, with_path_alone};
 
 /// A database server in a network of its own, gone when this is dropped.
@@ -100,7 +100,7 @@ impl Server {
         Beginning::new(with_path_alone(WAIT).args(["--mysql", &target]).args(args))
     }
 
-    /// What `/wait` says, and its status, in a container beside the server.
+    /// The output of `/wait`, and its status, in a container beside the server.
     fn wait_beside(&self, args: &[&str]) -> (i32, String) {
         let run = ["run", "--rm", "--network", &self.name, wait_image()];
         let output = try_docker(&[&run[..], args].concat(), &[]);
@@ -135,12 +135,12 @@ impl Server {
         try_docker(&[&exec[..], &statement].concat(), &[])
     }
 
-    /// What a file inside holds.
+    /// The contents of a file inside.
     pub fn file(&self, path: &str) -> String {
         docker(&["exec", &self.name, "cat", path])
     }
 
-    /// What it prints, the last lines alone if so many are said.
+    /// Its output, or the last lines of it.
     pub fn log(&self, lines: &str) -> String {
         text(&try_docker(&["logs", "--tail", lines, &self.name], &[]))
     }
@@ -220,6 +220,7 @@ impl Beginning {
     fn end(mut self) -> Outcome {
         let status = self.child.wait().expect("a status");
         Outcome {
+            status,
             code: status.code(),
             stdout: String::new(),
             stderr: self.log(),
@@ -554,7 +555,7 @@ fn a_full_server_is_ready_when_there_is_room() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_blocked_host_is_told_so_until_it_is_not() {
+fn a_blocked_host_is_reported_until_it_is_unblocked() {
     for kind in kinds() {
         let server = server_with_host_cache("blocked", &kind, &["--max-connect-errors=3"]);
         let box_ = Box_::beside(&server);
@@ -702,7 +703,7 @@ fn certificates_are_verified_as_asked_for() {
     for kind in kinds() {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let authority = folder.path().join("ca.pem");
-        // MySQL makes certificates for nobody in particular when it first starts.
+        // MySQL makes certificates without a host's name when it first starts.
         let server = match kind.0 {
             "mysql" => {
                 let server = Server::started("tls", &kind, &[], &[]);

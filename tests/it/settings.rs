@@ -1,5 +1,5 @@
 //! Settings that cannot be used, and those that change what starts. The meaning of every setting
-//! is in the tables of `src/config/tests.rs`.
+//! is in the tables of `contract.rs`.
 
 use std::io::Write as _;
 
@@ -30,17 +30,17 @@ fn malformed_input_is_one_line_that_names_the_setting_and_the_item() {
         (
             "WAIT_HOSTS",
             "mysql://app:s3cret@d b/",
-            "WAIT_HOSTS: mysql://…@d b/: not a URL (invalid domain character); in a URL, special characters are percent-encoded",
+            "WAIT_HOSTS: mysql://…@…: expected a host name, an IPv4 address or [IPv6]",
         ),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
+            "WAIT_TLS_CA_FILE",
             "/nonexistent",
-            "WAIT_MYSQL_PASSWORD_FILE: /nonexistent: expected a readable file with the password: No such file or directory (os error 2)",
+            "WAIT_TLS_CA_FILE: /nonexistent: expected a readable file with certificates: No such file or directory (os error 2)",
         ),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
+            "WAIT_TLS_CA_FILE",
             "/dev/zero",
-            "WAIT_MYSQL_PASSWORD_FILE: /dev/zero: expected a readable file with the password: it is not a regular file",
+            "WAIT_TLS_CA_FILE: /dev/zero: expected a readable file with certificates: it is not a regular file",
         ),
     ] {
         is_unusable(wait().var(variable, value), line);
@@ -59,10 +59,45 @@ fn an_unclosed_quote_is_an_error() {
 fn a_flag_that_does_not_exist_is_an_error_and_a_commands_own_flag_is_not() {
     is_unusable(
         wait().args(["--tiemout", "3"]),
-        "unexpected argument '--tiemout' found (see wait --help)",
+        "unexpected argument '--tiemout' found (see /wait --help)",
     );
     let outcome = wait().args(["echo", "--tiemout", "-n"]).run();
     assert_eq!(outcome.exits(0).stdout, "--tiemout -n\n");
+}
+
+#[test]
+fn usage_errors_say_where_the_help_is() {
+    // In a shell, `wait` alone is the builtin.
+    let see = "(see /wait --help)";
+    for (args, error) in [
+        (
+            &["--timeout"][..],
+            "a value is required for '--timeout <DURATION>' but none was supplied",
+        ),
+        (&["--tiemout=3"], "unexpected argument '--tiemout' found"),
+        (&["-t", "60"], "unexpected argument '-t' found"),
+        (
+            &["--timeout=1", "--timeout=2"],
+            "the argument '--timeout <DURATION>' cannot be used multiple times",
+        ),
+    ] {
+        let outcome = wait().args(args).run();
+        let line = format!("wait: error: {error} {see}\n");
+        assert_eq!(outcome.exits(2).stderr, line);
+    }
+}
+
+#[test]
+fn a_host_after_h_is_an_error_that_shows_the_flag() {
+    for (host, shown) in [("db", "db"), ("app:s3cret@db", "\u{2026}@db"), ("-p", "-p")] {
+        let line = format!("-h: a host is given as --for {shown}:PORT (see /wait --help)");
+        is_unusable(wait().args(["-h", host, "-p", "3306", "--"]), &line);
+    }
+    let help = wait().args(["-h"]).run();
+    assert_eq!(help.exits(0).stdout, wait().args(["--help"]).run().stdout);
+    // After the command it is the command's own.
+    let outcome = wait().args(["echo", "-h", "db"]).run();
+    assert_eq!(outcome.exits(0).stdout, "-h db\n");
 }
 
 #[test]

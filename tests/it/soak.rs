@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -15,15 +13,11 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::time::{sleep, timeout};
 
-use crate::mysql_server::{self, Account};
-use crate::support::{
-    WAIT, Wait, children, open_port, process_status, reserved_port, silent_port, speechless_port,
-    wait, with_path_alone,
-};
+use crate::fixtures::http;
+use crate::fixtures::mysql::{self, Account};
+use crate::fixtures::ports::{self, Port, Silent, speechless};
+use crate::support::{WAIT, Wait, children, process_status, wait, with_path_alone};
 
 const ACCOUNT: Account = Account {
     user: "app",
@@ -31,13 +25,13 @@ const ACCOUNT: Account = Account {
     database: "shop",
 };
 
-/// How many starts and stops go on side by side.
+/// The number of starts and stops side by side.
 const WORKERS: usize = 4;
 
-/// What it takes at the very least, on a machine that is far slower than any.
+/// The least number of starts, on a machine that is far slower than any.
 const STARTS_PER_SECOND: u64 = 20;
 
-/// How much a long wait may grow from its second quarter to its last, in kB.
+/// The most that a long wait may grow from its second quarter to its last, in kB.
 const GROWTH: u64 = 512;
 
 /// `SOAK_SECONDS=300` makes it the five minutes that are run by hand before a release; the default
@@ -49,68 +43,31 @@ fn duration() -> Duration {
 }
 
 /// Targets that come and go, as arguments.
-async fn flapping(folder: &Path) -> Vec<String> {
-    let mysql = flapping_port(|listener| async {
-        mysql_server::serve(listener, ACCOUNT, Arc::default()).await;
-    });
-    let http = flapping_port(|listener| respond(listener, "200 OK"));
-    let (mysql, http) = (mysql.await, http.await);
+fn flapping(folder: &Path) -> Vec<String> {
+    let times = || std::iter::repeat_with(|| (some_time(), some_time()));
+    let mysql = |listener| _ = mysql::serve_on(listener, ACCOUNT);
+    let mysql = ports::flapping(mysql, times());
+    let http = ports::flapping(|listener| http::serve_on(listener, http::OK), times());
     let path = folder.join("flapping");
     let arg = format!("--path={}", path.display());
-    tokio::spawn(async move {
-        loop {
-            fs::write(&path, "").expect("written");
-            sleep(some_time()).await;
-            fs::remove_file(&path).expect("removed");
-            sleep(some_time()).await;
+    thread::spawn(move || {
+        // Until the folder is removed.
+        while fs::write(&path, "").is_ok() {
+            thread::sleep(some_time());
+            let _ = fs::remove_file(&path);
+            thread::sleep(some_time());
         }
     });
     vec![
-        format!("--for=mysql://app@127.0.0.1:{mysql}/shop"),
-        format!("--for=http://127.0.0.1:{http}/"),
-        format!("--for=127.0.0.1:{http}"),
+        format!("--for=mysql://app@{mysql}/shop"),
+        format!("--for=http://{http}/"),
+        format!("--for={http}"),
         arg,
     ]
 }
 
-/// A port that is served now and then, and is nobody else's in between.
-async fn flapping_port<F: Future<Output = ()> + Send + 'static>(
-    serve: impl Fn(TcpListener) -> F + Send + 'static,
-) -> u16 {
-    let bind = |port| {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
-        Ok::<_, io::Error>(socket)
-    };
-    let keeper = bind(0).expect("a port");
-    let port = keeper.local_addr().expect("bound").port();
-    tokio::spawn(async move {
-        let _keeper = keeper;
-        loop {
-            // It fails while a process that is being started has a copy of the last one.
-            if let Ok(listener) = bind(port).and_then(|socket| socket.listen(64)) {
-                let _ = timeout(some_time(), serve(listener)).await;
-            }
-            sleep(some_time()).await;
-        }
-    });
-    port
-}
-
 fn some_time() -> Duration {
     Duration::from_millis(fastrand::u64(10..80))
-}
-
-/// Gives every request this answer.
-async fn respond(listener: TcpListener, status: &'static str) {
-    while let Ok((mut stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
-            let _ = stream.read(&mut [0; 4096]).await; // who asks may leave at any time
-            let _ = stream.write_all(answer.as_bytes()).await;
-        });
-    }
 }
 
 /// A start and what it comes to.
@@ -119,14 +76,14 @@ struct Kind {
     /// The status as a shell has it: 128 and the signal if one ended it.
     status: i32,
     start: fn(Wait, &World) -> Wait,
-    /// What is sent to it, at any time.
+    /// The signal that is sent to it, at any time.
     signal: Option<Signal>,
 }
 
 struct World {
     flapping: Vec<String>,
     refused: String,
-    /// What a command prints of its descriptors that is started without `wait`.
+    /// The descriptors of a command that is started without `wait`.
     descriptors: Vec<u8>,
 }
 
@@ -235,7 +192,7 @@ fn start_and_stop(world: &World, end: Instant) -> BTreeMap<&'static str, u64> {
     runs
 }
 
-/// What a process has.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     resident: u64,
@@ -266,7 +223,7 @@ impl Size {
 }
 
 /// The one child of a process, which may still be about to make it.
-async fn only_child(pid: u32) -> u32 {
+fn only_child(pid: u32) -> u32 {
     let start = Instant::now();
     loop {
         let children = children(pid);
@@ -277,7 +234,7 @@ async fn only_child(pid: u32) -> u32 {
             start.elapsed() < Duration::from_secs(5),
             "not one child: {children:?}"
         );
-        sleep(Duration::from_millis(50)).await;
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -289,40 +246,37 @@ fn left_over() -> String {
     children.collect()
 }
 
-#[tokio::test]
+#[test]
 #[ignore = "keeps both cores busy for a minute"]
-async fn thousands_of_starts_and_stops() {
+fn thousands_of_starts_and_stops() {
     let duration = duration();
     let folder = tempfile::tempdir().expect("a folder");
-    let (refused, _socket) = reserved_port();
-    let (silent, _queue) = silent_port().await;
-    let speechless = speechless_port().await;
-    let (ill, listener) = open_port().await;
-    tokio::spawn(respond(listener, "503 Service Unavailable"));
-    let (mysql, listener) = open_port().await;
-    tokio::spawn(mysql_server::serve(listener, ACCOUNT, Arc::default()));
+    let (refused, silent) = (Port::new(), Silent::new());
+    let (refused, silent, speechless) = (refused.address, silent.address(), speechless());
+    let (ill, _requests) = http::service(http::status("503 Service Unavailable"));
+    let (mysql, _) = mysql::start(ACCOUNT);
     let without_wait = Command::new(DESCRIPTORS[0])
         .args(&DESCRIPTORS[1..])
         .stdin(Stdio::null())
         .output();
     let world = Arc::new(World {
-        flapping: flapping(folder.path()).await,
-        refused: format!("--for=127.0.0.1:{refused}"),
+        flapping: flapping(folder.path()),
+        refused: format!("--for={refused}"),
         descriptors: without_wait.expect("a shell").stdout,
     });
-    // Whoever is not reaped where that is promised becomes ours.
+    // A process that is not reaped where that is promised becomes ours.
     set_child_subreaper(true).expect("Linux");
 
     let never_ready = [
-        format!("127.0.0.1:{refused}"),
-        format!("127.0.0.1:{silent}"),
+        refused.to_string(),
+        silent.to_string(),
         "nowhere.invalid:1".to_owned(),
-        format!("mysql://app@127.0.0.1:{refused}/shop"),
-        format!("mysql://app@127.0.0.1:{speechless}/shop"),
-        format!("mysql://nobody@127.0.0.1:{mysql}/shop"),
-        format!("mysql://app@127.0.0.1:{mysql}/none"),
+        format!("mysql://app@{refused}/shop"),
+        format!("mysql://app@{speechless}/shop"),
+        format!("mysql://nobody@{mysql}/shop"),
+        format!("mysql://app@{mysql}/none"),
         format!("http://127.0.0.1:{ill}/"),
-        format!("http://127.0.0.1:{silent}/"),
+        format!("http://{silent}/"),
         format!("https://127.0.0.1:{ill}/"),
     ];
     // It ends some time, even where the test fails.
@@ -348,23 +302,23 @@ async fn thousands_of_starts_and_stops() {
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
             let world = Arc::clone(&world);
-            tokio::task::spawn_blocking(move || start_and_stop(&world, end))
+            thread::spawn(move || start_and_stop(&world, end))
         })
         .collect();
 
     // The most in the second quarter and in the last, of the init and of its child that waits.
     let mut most = [[Size::default(); 2]; 4];
     while Instant::now() < end && !workers.iter().any(|worker| worker.is_finished()) {
-        sleep(Duration::from_millis(250)).await;
+        thread::sleep(Duration::from_millis(250));
         let quarter = (start.elapsed().as_millis() * 4 / duration.as_millis()).min(3);
-        let child = only_child(long.id()).await;
+        let child = only_child(long.id());
         for (most, pid) in most[quarter as usize].iter_mut().zip([long.id(), child]) {
             *most = most.or_more(Size::of(pid));
         }
     }
     let mut runs: BTreeMap<_, u64> = BTreeMap::new();
     for worker in workers {
-        for (kind, number) in worker.await.expect("every status is right") {
+        for (kind, number) in worker.join().expect("every status is right") {
             *runs.entry(kind).or_default() += number;
         }
     }

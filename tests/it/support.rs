@@ -1,11 +1,11 @@
 //! Running `wait`, and the ports it waits for.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
-
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The program under test.
 pub const WAIT: &str = env!("CARGO_BIN_EXE_wait");
@@ -17,11 +17,15 @@ pub struct Wait(Command);
 pub struct Started {
     child: Child,
     start: Instant,
+    stderr: BufReader<ChildStderr>,
+    /// The part of the log that has been read.
+    log: Vec<u8>,
 }
 
-/// How it ended.
+/// Its end.
 #[derive(Debug)]
 pub struct Outcome {
+    pub status: ExitStatus,
     /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
@@ -58,9 +62,14 @@ impl Wait {
 
     pub fn start(mut self) -> Started {
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = self.0.spawn().expect("wait starts");
+        let stderr = child.stderr.take().expect("a pipe");
         Started {
-            start: Instant::now(),
-            child: self.0.spawn().expect("wait starts"),
+            child,
+            start,
+            stderr: BufReader::new(stderr),
+            log: Vec::new(),
         }
     }
 
@@ -82,14 +91,43 @@ impl Started {
         self.child.id()
     }
 
-    pub fn output(self) -> Output {
-        self.child.wait_with_output().expect("an end")
+    /// Reads the log until a line holds all of these, so that what follows does not depend on how
+    /// fast this machine is.
+    #[track_caller]
+    pub fn until(&mut self, parts: &[&str]) {
+        let mut line = String::new();
+        while !has_line(&line, parts) {
+            line.clear();
+            let read = self.stderr.read_line(&mut line).expect("UTF-8");
+            self.log.extend(line.bytes());
+            let log = String::from_utf8_lossy(&self.log);
+            assert!(read > 0, "{parts:?} not in {log}");
+        }
+    }
+
+    /// Sends it a signal by its number.
+    pub fn kill(&self, signal: i32) {
+        // SAFETY: it is a number of ours, since it has not been waited for.
+        #[allow(unsafe_code)]
+        let result = unsafe { nix::libc::kill(self.id() as i32, signal) };
+        assert_eq!(result, 0);
+    }
+
+    pub fn output(mut self) -> Output {
+        let log = thread::spawn(move || {
+            self.stderr.read_to_end(&mut self.log).expect("the log");
+            self.log
+        });
+        let output = self.child.wait_with_output().expect("an end");
+        let stderr = log.join().expect("no panic");
+        Output { stderr, ..output }
     }
 
     pub fn end(self) -> Outcome {
         let start = self.start;
         let output = self.output();
         Outcome {
+            status: output.status,
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
@@ -130,22 +168,13 @@ pub fn best_of_three(limit: Duration, mut run: impl FnMut() -> Duration) {
     assert!(took.len() < 3, "{took:?} of {limit:?}");
 }
 
-/// The same beside the test's own servers.
-pub async fn best_of_three_beside(limit: Duration, mut run: impl AsyncFnMut() -> Duration) {
-    let mut took = Vec::new();
-    while took.iter().all(|took| *took >= limit) {
-        assert!(took.len() < 3, "{took:?} of {limit:?}");
-        took.push(run().await);
-    }
-}
-
 /// Whether one line of a text holds all of these.
 pub fn has_line(text: &str, parts: &[&str]) -> bool {
     let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
     text.lines().any(has_all)
 }
 
-/// What `/proc/PID/status` says of a field, in the kernel's units.
+/// A field of `/proc/PID/status`, in the kernel's units.
 pub fn process_status(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
     let line = status
@@ -163,67 +192,13 @@ pub fn children(pid: u32) -> Vec<u32> {
     numbers.split_whitespace().map(number).collect()
 }
 
-/// A port that is ours and on which nobody listens yet.
-pub fn reserved_port() -> (u16, TcpSocket) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .expect("a port");
-    (socket.local_addr().expect("bound").port(), socket)
-}
-
-/// A port where somebody listens.
-pub async fn open_port() -> (u16, TcpListener) {
-    let (port, socket) = reserved_port();
-    (port, socket.listen(64).expect("listening"))
-}
-
-/// A port where connections are never answered, neither taken nor refused: the queue of its
-/// listener is full. It lasts as long as what is returned.
-pub async fn silent_port() -> (u16, impl Drop) {
-    let (port, socket) = reserved_port();
-    let listener = socket.listen(0).expect("listening");
-    let address = listener.local_addr().expect("bound");
-    let mut queue = Vec::new();
-    loop {
-        let connect = TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_millis(200), connect).await {
-            Ok(connection) => queue.push(connection.expect("connected")),
-            Err(_) => break,
-        }
-        assert!(queue.len() < 64, "the queue of the listener does not fill");
-    }
-    (port, Kept(listener, queue))
-}
-
 /// Two hundred targets that never answer, of every kind that could: a list for `WAIT_HOSTS`.
-pub fn two_hundred_that_never_answer(silent: u16, speechless: u16) -> String {
+pub fn two_hundred_that_never_answer(silent: SocketAddr, speechless: SocketAddr) -> String {
     let of_each_kind = |i| {
         format!(
-            "mysql://u{i}@127.0.0.1:{silent},mysql://u{i}@127.0.0.1:{speechless},\
-             http://127.0.0.1:{silent}/{i},https://127.0.0.1:{speechless}/{i}"
+            "mysql://u{i}@{silent},mysql://u{i}@{speechless},\
+             http://{silent}/{i},https://{speechless}/{i}"
         )
     };
     (0..50).map(of_each_kind).collect::<Vec<_>>().join(",")
-}
-
-struct Kept(
-    #[allow(dead_code)] TcpListener,
-    #[allow(dead_code)] Vec<TcpStream>,
-);
-
-impl Drop for Kept {
-    fn drop(&mut self) {}
-}
-
-/// A port where connections are taken and nothing is ever said.
-pub async fn speechless_port() -> u16 {
-    let (port, listener) = open_port().await;
-    tokio::spawn(async move {
-        let mut connections = Vec::new();
-        while let Ok(connection) = listener.accept().await {
-            connections.push(connection);
-        }
-    });
-    port
 }

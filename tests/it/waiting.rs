@@ -1,41 +1,37 @@
 //! When the command starts, and when it does not.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
-use compose_wait::config::Timing;
-use compose_wait::live::Live;
-use compose_wait::probe::Probe;
-use compose_wait::probe::resolve::Names;
-use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep};
+use compose_wait::kinds::KINDS;
+use compose_wait::net::{Names, Network};
+use compose_wait::output::live::Live;
+use compose_wait::settings::Timing;
+use compose_wait::targets::{Address, Defaults, Origin, Target};
 
-use crate::support::{
-    open_port, reserved_port, silent_port, speechless_port, two_hundred_that_never_answer, wait,
-};
+use crate::fixtures::ports::{Port, Silent, speechless};
+use crate::support::{two_hundred_that_never_answer, wait};
 
-#[tokio::test]
-async fn the_command_starts_when_the_last_target_is_ready() {
+#[test]
+fn the_command_starts_when_the_last_target_is_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
-    let (early, _listener) = open_port().await;
-    let (late, socket) = reserved_port();
-    let running = wait()
+    let (early, late) = (Port::opened(), Port::new());
+    let mut running = wait()
         .var(
             "WAIT_HOSTS",
-            format!("127.0.0.1:{early},\n localhost:{late}\n"),
+            format!("{},\n localhost:{}\n", early.address, late.number()),
         )
         .var("WAIT_PATHS", &file)
         .args(["sh", "-c", "echo started; exit 7"])
-        .run_beside();
-    let steps = async {
-        sleep(Duration::from_millis(300)).await;
-        let listener = socket.listen(8).expect("listening");
-        sleep(Duration::from_millis(300)).await;
-        std::fs::write(&file, "").expect("written");
-        listener
-    };
-    let (outcome, _listener) = tokio::join!(running, steps);
-    outcome.exits(7).took_from_to(0.6, 5.0);
+        .start();
+    running.until(&["localhost:", "is not ready after", "refused"]);
+    late.open();
+    running.until(&["localhost:", "is ready after"]);
+    std::fs::write(&file, "").expect("written");
+    let outcome = running.end();
+    outcome.exits(7).took_from_to(0.0, 5.0);
     assert_eq!(outcome.stdout, "started\n");
     outcome.says(&["waiting for 127.0.0.1:", "up to 30s"]);
     outcome.says(&["localhost:", "is not ready after", "refused"]);
@@ -44,11 +40,11 @@ async fn the_command_starts_when_the_last_target_is_ready() {
     outcome.says(&["starting sh"]);
 }
 
-#[tokio::test]
-async fn without_a_command_the_status_is_the_result() {
-    let (port, _listener) = open_port().await;
-    let target = format!("127.0.0.1:{port}");
-    let ready = wait().args(["--for", &target]).run_beside().await;
+#[test]
+fn without_a_command_the_status_is_the_result() {
+    let port = Port::opened();
+    let target = port.address.to_string();
+    let ready = wait().args(["--for", &target]).run();
     assert_eq!(ready.exits(0).stdout, "");
 
     let outcome = wait()
@@ -60,8 +56,7 @@ async fn without_a_command_the_status_is_the_result() {
             "--timeout",
             "500ms",
         ])
-        .run_beside()
-        .await;
+        .run();
     outcome.exits(1).took_from_to(0.5, 3.0);
     outcome.says(&["error: /nonexistent is not ready after", "missing"]);
     assert!(!outcome.stderr.contains(&format!("error: {target}")));
@@ -83,15 +78,15 @@ fn a_dangling_link_is_not_there_and_a_link_to_something_is() {
     once().exits(0);
 }
 
-#[tokio::test]
-async fn the_deadline_is_hard_whoever_is_silent() {
-    let (silent, _queue) = silent_port().await;
-    let speechless = speechless_port().await;
+#[test]
+fn the_deadline_is_hard_for_every_silent_server() {
+    let silent = Silent::new();
+    let (silent, speechless) = (silent.address(), speechless());
     for (target, doing) in [
-        (format!("127.0.0.1:{silent}"), "while connecting"),
-        (format!("mysql://127.0.0.1:{silent}"), "while connecting"),
+        (format!("{silent}"), "while connecting"),
+        (format!("mysql://{silent}"), "while connecting"),
         (
-            format!("mysql://app@127.0.0.1:{speechless}/shop"),
+            format!("mysql://app@{speechless}/shop"),
             "while waiting for the greeting",
         ),
     ] {
@@ -99,48 +94,55 @@ async fn the_deadline_is_hard_whoever_is_silent() {
             .var("WAIT_HOSTS", &target)
             .var("WAIT_TIMEOUT", "1")
             .args(["echo", "started"])
-            .run_beside()
-            .await;
+            .run();
         outcome.exits(1).took_from_to(1.0, 3.0);
         outcome.says(&["error: ", "timed_out: no answer for ", doing]);
         assert_eq!(outcome.stdout, "");
     }
 }
 
-#[tokio::test]
-async fn the_deadline_is_hard_for_two_hundred_too() {
-    let (silent, _queue) = silent_port().await;
-    let targets = two_hundred_that_never_answer(silent, speechless_port().await);
+#[test]
+fn the_deadline_is_hard_for_two_hundred_too() {
+    let silent = Silent::new();
+    let targets = two_hundred_that_never_answer(silent.address(), speechless());
     let outcome = wait()
         .var("WAIT_HOSTS", &targets)
         .var("WAIT_TIMEOUT", "1")
-        .run_beside()
-        .await;
+        .run();
     outcome.exits(1).took_from_to(1.0, 3.0);
-    let told = |line: &&str| line.starts_with("wait: error: ") && line.contains(" timed_out: ");
-    assert_eq!(outcome.stderr.lines().filter(told).count(), 200);
+    let is_it = |line: &&str| line.starts_with("wait: error: ") && line.contains(" timed_out: ");
+    assert_eq!(outcome.stderr.lines().filter(is_it).count(), 200);
 }
 
 #[tokio::test]
 async fn the_deadline_is_hard_when_the_name_server_is_silent() {
-    let name_server = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let mut resolv_conf = tempfile::NamedTempFile::new().expect("a file");
     std::io::Write::write_all(&mut resolv_conf, b"nameserver 127.0.0.1\n").expect("written");
-    let probe = Probe {
+    let network = Network {
         names: Names {
             resolv_conf: resolv_conf.path().into(),
             hosts: "/nonexistent".into(),
             port: name_server.local_addr().expect("bound").port(),
         },
-        ..Probe::default()
+        ..Network::default()
     };
     let timing = Timing {
         timeout: Some(Duration::from_secs(1)),
         ..Timing::default()
     };
-    let targets = ["db:1", "mysql://db"].map(|target| target.parse().expect("a target"));
+    let targets = ["db:1", "mysql://db"].map(|text| {
+        let address = Address::parse(text, KINDS, None, Origin::Ours).expect("an address");
+        let defaults = Defaults {
+            kind: address.kind,
+            variable: &|_| Ok(None),
+            notices: RefCell::default(),
+        };
+        Target::at(address, &defaults).expect("a target")
+    });
     let start = Instant::now();
-    assert!(!compose_wait::wait::all(targets.into(), probe, timing, Live::default()).await);
+    let live = Live::default();
+    assert!(!compose_wait::wait::all(targets.into(), network, timing, false, live).await);
     let took = start.elapsed();
     assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
 }
@@ -155,16 +157,15 @@ fn a_pause_without_end_ends_at_the_deadline() {
     outcome.says(&["error: /nonexistent is not ready after", "missing"]);
 }
 
-#[tokio::test]
-async fn one_attempt_each_is_all_that_a_timeout_of_zero_allows() {
-    let (silent, _queue) = silent_port().await;
+#[test]
+fn one_attempt_each_is_all_that_a_timeout_of_zero_allows() {
+    let silent = Silent::new();
     let outcome = wait()
-        .var("WAIT_HOSTS", format!("127.0.0.1:{silent},127.0.0.1:1"))
+        .var("WAIT_HOSTS", format!("{},127.0.0.1:1", silent.address()))
         .var("WAIT_PATHS", "/nonexistent,/")
         .var("WAIT_TIMEOUT", "0")
         .var("WAIT_HOST_CONNECT_TIMEOUT", "700ms")
-        .run_beside()
-        .await;
+        .run();
     outcome.exits(1).took_from_to(0.7, 3.0);
     outcome.says(&["error: 127.0.0.1:1 ", "1 attempt:"]);
     outcome.says(&["error: /nonexistent ", "1 attempt:"]);

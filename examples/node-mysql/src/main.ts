@@ -8,7 +8,7 @@ function required(name: string): string {
   return value;
 }
 
-// One connection, and no second try: whoever starts this has seen to it that the database is there.
+// One connection, and no second try: `/wait` starts this when the database is there.
 const book = await MySqlGuestBook.open({
   host: required("DB_HOST"),
   user: required("DB_USER"),

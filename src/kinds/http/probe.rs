@@ -1,5 +1,6 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
+use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
@@ -34,6 +35,9 @@ const BODY: Duration = Duration::from_millis(50);
 const LONGEST_RESPONSE: usize = 512 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
+
+/// The shortest value of a query that is taken for a secret, in bytes.
+const SHORTEST_SECRET: usize = 4;
 
 /// The most headers that a response may have.
 const MOST_HEADERS: usize = 1000;
@@ -62,6 +66,17 @@ struct Http {
     authority: String,
     /// For basic authentication.
     credentials: Option<Secret>,
+    /// The parts of the request that are secret: a service may show what it was sent.
+    confidential: Confidential,
+}
+
+/// Texts that are not printed, nor how many there are.
+struct Confidential(Vec<Secret>);
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confidential(…)")
+    }
 }
 
 pub(super) fn parse(
@@ -83,6 +98,7 @@ pub(super) fn parse(
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
     Ok(Box::new(Http {
+        confidential: Confidential(secrets(address, credentials.as_ref())),
         tls: match address.scheme.is_tls {
             true => Some(defaults.tls(address, Verification::AuthorityAndName)?),
             false => None,
@@ -95,6 +111,23 @@ pub(super) fn parse(
         endpoint,
         credentials,
     }))
+}
+
+/// The parts of a request that are secret, as they are sent and as a service may show them.
+fn secrets(address: &Address, credentials: Option<&Secret>) -> Vec<Secret> {
+    let query = address.query.as_ref().map_or("", Secret::expose);
+    let values = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((_, value)) => value,
+        None => pair,
+    });
+    let values = values.filter(|value| value.len() >= SHORTEST_SECRET);
+    let values = values.flat_map(|value| {
+        let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
+        [value.to_owned(), decoded]
+    });
+    let login = address.password.iter().chain(credentials);
+    let login = login.filter(|secret| !secret.expose().is_empty());
+    login.cloned().chain(values.map(Secret::new)).collect()
 }
 
 impl Probe for Http {
@@ -140,10 +173,19 @@ impl Http {
         if (200..=399).contains(&status.as_u16()) {
             return Ok(());
         }
-        let line = first_line(&body);
+        let line = self.without_confidential(first_line(&body));
         let separator = if line.is_empty() { "" } else { ": " };
         let detail = format!("the response is {status}{separator}{line}");
         Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
+    }
+
+    /// The text, unless it holds a part of the request that is secret.
+    fn without_confidential(&self, text: String) -> String {
+        let is_in = |secret: &Secret| text.contains(secret.expose());
+        match self.confidential.0.iter().any(is_in) {
+            true => String::new(),
+            false => text,
+        }
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, NotReady> {

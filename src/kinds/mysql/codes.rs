@@ -1,10 +1,12 @@
 //! The meanings of a server's error numbers, which are the same in every version and language of the
 //! server; the text is not.
 
-use super::{
-    ACCESS_DENIED, HOST_BLOCKED, KIND, TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNKNOWN_DATABASE,
-};
-use crate::probe::{NotReady, Reason, reason};
+#[cfg(feature = "mysql")]
+use super::KIND;
+use super::{ACCESS_DENIED, HOST_BLOCKED, TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNKNOWN_DATABASE};
+#[cfg(feature = "mysql")]
+use crate::probe::NotReady;
+use crate::probe::{Reason, reason};
 
 const NOT_SYNCED: &str = "is the node part of its cluster? wsrep_ready says when it serves";
 const NO_PRIMARY: &str = "has the shard a primary that serves?";
@@ -48,6 +50,7 @@ pub(super) const CODES: &[(&str, Reason)] = &[
 ];
 
 /// From an error packet, whatever it was the answer to.
+#[cfg(feature = "mysql")]
 pub(super) fn not_ready(packet: &[u8]) -> NotReady {
     let (number, message) = parse(packet);
     KIND.error(&number.to_string(), format!("error {number}: {message}"))
@@ -55,6 +58,7 @@ pub(super) fn not_ready(packet: &[u8]) -> NotReady {
 
 /// The number and the text. Before the login there is no SQL state between them, and a server that
 /// is short of memory may leave out the text.
+#[cfg(feature = "mysql")]
 fn parse(packet: &[u8]) -> (u16, String) {
     let number = match packet {
         [_, low, high, ..] => u16::from_le_bytes([*low, *high]),

@@ -1,6 +1,5 @@
 //! MySQL and MariaDB.
 
-#[cfg(feature = "mysql")]
 mod codes;
 #[cfg(feature = "mysql")]
 mod login;
@@ -8,6 +7,8 @@ mod login;
 mod probe;
 #[cfg(feature = "mysql")]
 mod session;
+#[cfg(all(test, feature = "mysql"))]
+mod tests;
 
 use super::compiled_in;
 use crate::probe::{Reason, Retry, reason};
@@ -49,10 +50,7 @@ pub(super) static KIND: Kind = Kind {
         &reason::SERVER_ERROR,
         &PROTOCOL,
     ],
-    #[cfg(feature = "mysql")]
     codes: codes::CODES,
-    #[cfg(not(feature = "mysql"))]
-    codes: &[],
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
                  are answered, and the query, if there is one, returns a row. Without a user: the \
                  server accepts or denies a login",

@@ -250,7 +250,3 @@ fn limits(greeting: &Greeting, time_left: Option<Duration>) -> Option<String> {
 fn is_denial(why: &NotReady) -> bool {
     why.is(&reason::ACCESS_DENIED) || why.is(&reason::TLS_REQUIRED)
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

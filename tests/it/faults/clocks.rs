@@ -5,13 +5,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::handshakes::{be_well, secured, tls};
+use super::handshakes::be_healthy;
 use super::*;
-use crate::certificates::Authority;
+use crate::fixtures::ports::Port;
+use crate::fixtures::tls::{Authority, secured, tls};
 use crate::support::Wait;
-use crate::world::Port;
 
-/// Shifts the time of day, back and forth if so told, and leaves the other clocks alone.
+/// Shifts the time of day, back and forth if SWINGS is set, and leaves the other clocks alone.
 const SHIM: &str = r#"
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -42,7 +42,7 @@ fn now() -> i64 {
     now.expect("the clock of this machine is set").as_secs() as i64
 }
 
-/// How far the timestamps of a log are from the time of day, in seconds.
+/// The distance of the timestamps of a log from the time of day, in seconds.
 fn shifts(log: &str) -> Vec<i64> {
     let shift = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -66,7 +66,7 @@ fn clocks_that_are_not_right() {
     let certified = Authority::new().certify(&["127.0.0.1"]);
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, &certified.authority).expect("written");
-    let secure = format!("https://{}", secured(&tls(&certified), be_well));
+    let secure = format!("https://{}", secured(&tls(&certified), be_healthy));
 
     let under = |wait: Wait, shift: &str, swings: &str| {
         let wait = wait.var("LD_PRELOAD", &shim).var("SHIFT", shift);

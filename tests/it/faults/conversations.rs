@@ -1,23 +1,16 @@
 //! Servers that do not speak MySQL or HTTP as they should.
 
-use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::thread;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::*;
+use crate::fixtures::http;
+use crate::fixtures::mysql::{deny, greeting};
+use crate::fixtures::ports::{answer, drip, dripping, flapping, listen_to, serve};
 
-/// Drips to everybody.
-fn dripping(text: impl Iterator<Item = u8> + Clone + Send + 'static) -> SocketAddr {
-    serve(move |mut stream| {
-        drip(&mut stream, text.clone(), Duration::from_millis(10));
-        listen_to(stream);
-    })
-}
-
-/// A server of MySQL whose greeting comes byte by byte.
+/// A MySQL server whose greeting comes byte by byte.
 fn greeting_slowly(pause: Duration) -> SocketAddr {
     serve(move |mut stream| {
         drip(&mut stream, greeting(false), pause);
@@ -25,39 +18,9 @@ fn greeting_slowly(pause: Duration) -> SocketAddr {
     })
 }
 
-/// A port that opens and closes, and stays open in the end. It is nobody else's in between.
-fn flapping_port() -> SocketAddr {
-    let bind = |address: SocketAddr| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        Ok::<_, io::Error>(socket)
-    };
-    let keeper = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
-    let address = keeper.local_addr().expect("bound");
-    let address = address.as_socket().expect("of IPv4");
-    thread::spawn(move || {
-        let _keeper = keeper;
-        let mut flaps = 0;
-        loop {
-            // It fails while a process that is being started has a copy of the last one.
-            let open = bind(address).and_then(|socket| socket.listen(64).map(|()| socket));
-            if open.is_ok() {
-                flaps += 1;
-            }
-            if flaps == 8 {
-                break thread::sleep(Duration::from_secs(60));
-            }
-            drop(open);
-            thread::sleep(Duration::from_millis(50));
-        }
-    });
-    address
-}
-
 #[test]
 fn servers_that_do_not_do_as_they_should() {
-    let hang_up: fn(TcpStream) = |stream| drop(stream);
+    let close: fn(TcpStream) = |stream| drop(stream);
     let reset = |stream: TcpStream| {
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     };
@@ -73,7 +36,9 @@ fn servers_that_do_not_do_as_they_should() {
         starts(&waiting_long_for(target).run(), after);
     };
     side_by_side(&[
-        ("MySQL hangs up", &|| is("mysql", serve(hang_up), "closed")),
+        ("MySQL closes the connection", &|| {
+            is("mysql", serve(close), "closed")
+        }),
         ("MySQL resets", &|| is("mysql", serve(reset), "closed")),
         ("MySQL says nothing more", &|| {
             is("mysql", serve(half_close), "closed")
@@ -82,7 +47,7 @@ fn servers_that_do_not_do_as_they_should() {
             is("mysql", serve(listen_to), "timed_out")
         }),
         ("MySQL drips what is none", &|| {
-            is("mysql", dripping(vec![b'J'; 9999].into_iter()), "protocol")
+            is("mysql", dripping(vec![b'J'; 9999]), "protocol")
         }),
         ("MySQL drips", &|| {
             let server = greeting_slowly(Duration::from_millis(300));
@@ -95,7 +60,9 @@ fn servers_that_do_not_do_as_they_should() {
         ("MySQL drips and is well", &|| {
             is_well("mysql", greeting_slowly(Duration::from_millis(10)), 0.7);
         }),
-        ("MySQL is HTTP", &|| is("mysql", answer(WELL), "timed_out")),
+        ("MySQL is HTTP", &|| {
+            is("mysql", answer(http::OK), "timed_out")
+        }),
         ("MySQL is SSH", &|| {
             is(
                 "mysql",
@@ -103,7 +70,9 @@ fn servers_that_do_not_do_as_they_should() {
                 "protocol",
             );
         }),
-        ("HTTP hangs up", &|| is("http", serve(hang_up), "closed")),
+        ("HTTP closes the connection", &|| {
+            is("http", serve(close), "closed")
+        }),
         ("HTTP resets", &|| is("http", serve(reset), "closed")),
         ("HTTP is frozen", &|| {
             is("http", serve(listen_to), "timed_out")
@@ -115,7 +84,7 @@ fn servers_that_do_not_do_as_they_should() {
             is("http", dripping(headers.copied()), "timed_out");
         }),
         ("HTTP drips and is well", &|| {
-            is_well("http", dripping(WELL.iter().copied()), 0.0);
+            is_well("http", dripping(http::OK.iter().copied()), 0.0);
         }),
         ("HTTP is SSH", &|| {
             is("http", answer(b"SSH-2.0-x\r\n\r\n"), "protocol")
@@ -123,7 +92,7 @@ fn servers_that_do_not_do_as_they_should() {
         ("HTTP is ill", &|| {
             is("http", answer(b"HTTP/1.1 500 Oh\r\n\r\n"), "http_status");
         }),
-        ("HTTP turns away", &|| {
+        ("HTTP has no such page", &|| {
             is(
                 "http",
                 answer(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
@@ -131,7 +100,11 @@ fn servers_that_do_not_do_as_they_should() {
             );
         }),
         ("a port that flaps", &|| {
-            is_well("tcp", flapping_port(), 0.0)
+            is_well(
+                "tcp",
+                flapping(drop, [(Duration::ZERO, Duration::from_millis(50)); 8]),
+                0.0,
+            )
         }),
     ]);
 }

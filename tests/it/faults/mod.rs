@@ -1,7 +1,7 @@
 //! The fault matrix: whatever is wrong with the world, `wait` ends in time, with the status that is
 //! promised, and says what it is. A row is a fault, what is waited for, and what is promised.
 //!
-//! What needs a world of its own has one: a network and mount namespace for the thread of the test.
+//! Faults of a whole system have one of their own: a network and mount namespace for the thread of the test.
 
 mod clocks;
 mod conversations;
@@ -11,24 +11,22 @@ mod networks;
 mod people;
 mod systems;
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
 
 use crate::support::{Outcome, WAIT, Wait, wait};
 use crate::world;
 
-/// What has no hope has so long.
+/// The deadline of a wait that will not be ready.
 const DEADLINE: &str = "1500ms";
 
 type Fault<'a> = (&'a str, &'a (dyn Fn() + Sync));
 
-/// Runs every fault and tells of all that did not go as promised.
+/// Runs every fault and reports all that did not go as promised.
 fn side_by_side(faults: &[Fault]) {
     thread::scope(|scope| {
         for fault in faults {
@@ -132,82 +130,10 @@ fn from_a_shell(before: &str, args: &[&str]) -> Outcome {
         .output()
         .expect("a shell");
     Outcome {
+        status: output.status,
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         took: start.elapsed(),
     }
-}
-
-/// Serves every connection on a thread of its own.
-fn serve(each: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let each = each.clone();
-            thread::spawn(move || each(stream));
-        }
-    });
-    address
-}
-
-/// Takes what is sent, until the other end hangs up.
-fn listen_to(mut stream: TcpStream) {
-    let mut sink = [0; 4096];
-    while stream.read(&mut sink).is_ok_and(|read| read > 0) {}
-}
-
-const WELL: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-
-/// Says this once it has been asked for anything.
-fn answer(with: &'static [u8]) -> SocketAddr {
-    serve(move |mut stream| {
-        let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(with);
-        listen_to(stream);
-    })
-}
-
-/// Says a byte now and then, as long as somebody listens.
-fn drip(stream: &mut TcpStream, text: impl IntoIterator<Item = u8>, pause: Duration) {
-    for byte in text {
-        if stream.write_all(&[byte]).is_err() {
-            return;
-        }
-        thread::sleep(pause);
-    }
-}
-
-/// A packet of MySQL's.
-fn packet(number: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = (payload.len() as u32).to_le_bytes().to_vec();
-    packet[3] = number;
-    packet.extend(payload);
-    packet
-}
-
-/// What a server of MySQL says first.
-fn greeting(offers_tls: bool) -> Vec<u8> {
-    let tls = if offers_tls { 0x08 } else { 0 };
-    let payload: [&[u8]; 4] = [
-        b"\x0a8.4.0\0\x07\0\0\0nonce-01\0",
-        &[0, 0x82 | tls, 45, 2, 0, 8, 0, 21],
-        &[0; 10],
-        b"nonce-02-is-\0mysql_native_password\0",
-    ];
-    packet(0, &payload.concat())
-}
-
-/// Denies whatever login, which for a target without a user is ready.
-fn deny(mut stream: TcpStream) {
-    let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write_all(&packet(2, b"\xff\x15\x04#28000not you"));
-    listen_to(stream);
-}
-
-/// A server of MySQL that lets nobody in.
-fn greet_and_deny(mut stream: TcpStream) {
-    let _ = stream.write_all(&greeting(false));
-    deny(stream);
 }

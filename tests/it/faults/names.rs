@@ -1,18 +1,19 @@
 //! Name servers that do not do as they should, and names with addresses that lead nowhere.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::world::{self, Answer, NameServer, Port};
+use crate::fixtures::dns::{Answer, ByTcp, NameServer, silent, truncated};
+use crate::fixtures::ports::Port;
+use crate::world;
 
-/// What `resolv.conf` says until this is dropped.
+/// The contents of `resolv.conf` until this is dropped.
 struct ResolvConf(#[allow(dead_code)] NamedTempFile);
 
 impl ResolvConf {
@@ -30,52 +31,6 @@ impl ResolvConf {
 impl Drop for ResolvConf {
     fn drop(&mut self) {
         world::run("umount /etc/resolv.conf");
-    }
-}
-
-/// A name server that takes questions and never looks at them.
-fn silent(address: &str) -> UdpSocket {
-    world::insist(|| UdpSocket::bind((address, 53)))
-}
-
-/// Says that its answer is longer than this.
-fn cut_off(question: &[u8]) -> Option<Vec<u8>> {
-    let mut answer = question.to_vec();
-    answer.get_mut(2..4)?.copy_from_slice(&[0x83, 0x80]);
-    Some(answer)
-}
-
-/// The same name server by TCP, where there is room, until this is dropped.
-struct ByTcp(TcpListener);
-
-impl ByTcp {
-    fn start(answer: Answer) -> Self {
-        let listener = world::insist(|| TcpListener::bind("127.0.0.1:53"));
-        let theirs = listener.try_clone().expect("a descriptor");
-        thread::spawn(move || {
-            for mut stream in theirs.incoming().map_while(Result::ok) {
-                let answer = answer.clone();
-                thread::spawn(move || {
-                    let mut length = [0; 2];
-                    while stream.read_exact(&mut length).is_ok() {
-                        let mut question = vec![0; u16::from_be_bytes(length).into()];
-                        if stream.read_exact(&mut question).is_err() {
-                            return;
-                        }
-                        let packet = world::reply(&question, &answer).expect("a question");
-                        let length = (packet.len() as u16).to_be_bytes();
-                        let _ = stream.write_all(&[&length[..], &packet].concat());
-                    }
-                });
-            }
-        });
-        Self(listener)
-    }
-}
-
-impl Drop for ByTcp {
-    fn drop(&mut self) {
-        let _ = SockRef::from(&self.0).shutdown(std::net::Shutdown::Both);
     }
 }
 
@@ -122,11 +77,11 @@ fn name_servers_that_do_not_do_as_they_should() {
                 wrong_at_first(Answer::Addresses(vec![Ipv4Addr::new(127, 0, 0, 9)]));
             }),
             ("its answers are cut off, and TCP is refused", &|| {
-                let _server = NameServer::answering(cut_off);
+                let _server = NameServer::answering(truncated);
                 gives_up(&waiting_for(&target).run(), "unresolved");
             }),
             ("its answers are cut off, and TCP works", &|| {
-                let _server = NameServer::answering(cut_off);
+                let _server = NameServer::answering(truncated);
                 let _by_tcp = ByTcp::start(here());
                 starts(&waiting_long_for(&target).run(), 0.0);
             }),
@@ -175,7 +130,7 @@ fn addresses_that_lead_nowhere() {
             waiting_long_for(format!("db.test:{number}"))
         };
         let wrong: Vec<_> = (1..20).map(|last| Ipv4Addr::new(127, 0, 1, last)).collect();
-        // Whoever drops packets costs those behind it a head start of 250 ms, and nothing more.
+        // An address that drops packets costs those after it a head start of 250 ms, and nothing more.
         let drops = |network: &str| {
             Rule::new(format!(
                 "INPUT -p tcp -d {network} --dport {number} -j DROP"

@@ -1,38 +1,21 @@
 //! Networks that refuse, drop and lose what is sent.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::mysql_server::{self, Account};
-use crate::world::{self, Firewall, Port};
+use crate::fixtures::http;
+use crate::fixtures::mysql::{self, Account, greet_and_deny};
+use crate::fixtures::ports::{Port, answer, serve};
+use crate::world::{self, Firewall};
 
 const ACCOUNT: Account = Account {
     user: "app",
     password: "secret",
     database: "shop",
 };
-
-/// A server of MySQL that takes logins.
-fn mysql() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
-    listener.set_nonblocking(true).expect("a socket");
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
-            mysql_server::serve(listener, ACCOUNT, Arc::default()).await;
-        });
-    });
-    address
-}
 
 /// Three of ten packets from and to a port are lost until this is dropped.
 struct Loss([Rule; 2]);
@@ -47,7 +30,7 @@ impl Loss {
         }))
     }
 
-    /// How many have been lost on the way there and on the way back.
+    /// The number of packets lost on the way there and on the way back.
     fn lost(&self) -> Vec<u64> {
         let table = Command::new("iptables").args(["-nvxL", "INPUT"]).output();
         let table = String::from_utf8(table.expect("iptables").stdout).expect("UTF-8");
@@ -101,7 +84,7 @@ fn networks_that_do_not_do_as_they_should() {
             ("no route for IPv6", &|| {
                 gives_up(&waiting_for("[2001:db8::1]:80").run(), "unreachable");
             }),
-            ("nobody has the address", &|| {
+            ("no host has the address", &|| {
                 world::run("ip link add here type veth peer name there");
                 world::run("ip addr add 10.99.0.1/24 dev here");
                 world::run("ip link set here up");
@@ -123,12 +106,12 @@ fn networks_that_do_not_do_as_they_should() {
                 gives_up_as(&outcome, "timed_out", "while waiting for the greeting");
             }),
             ("three of ten packets are lost, of HTTP", &|| {
-                let server = answer(WELL);
+                let server = answer(http::OK);
                 let targets: Vec<_> = (0..5).map(|i| format!("http://{server}/{i}")).collect();
                 gets_through(&targets.join(","), server);
             }),
             ("three of ten packets are lost, of MySQL", &|| {
-                let server = mysql();
+                let (server, _) = mysql::start(ACCOUNT);
                 let target = |mode| format!("mysql://app:secret@{server}/shop?ssl-mode={mode}");
                 gets_through(&["PREFERRED", "DISABLED"].map(target).join(","), server);
             }),

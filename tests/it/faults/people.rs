@@ -1,54 +1,50 @@
-//! People who write something else than what is expected.
+//! Settings that are written wrongly.
 
 use crate::support::wait;
 
 #[test]
-fn people_who_write_something_else() {
+fn malformed_settings_name_the_item_and_the_expectation() {
     let folder = tempfile::tempdir().expect("a folder");
     let not_pem = folder.path().join("ca.der");
     std::fs::write(&not_pem, b"0\x82\x01\x0a").expect("written");
     let not_pem = not_pem.to_str().expect("UTF-8");
     let port = "a port from 1 to 65535";
     let host = "a host name, an IPv4 address or [IPv6]";
-    let mode = "ssl-mode=DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
-    // The item as far as it may be shown, and what was expected of it.
+    let mode = "ssl-mode to be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
+    // The item as far as it may be shown, and what was expected in its place.
     let rows = [
         ("WAIT_HOSTS", "db", "db: expected HOST:PORT"),
         ("WAIT_HOSTS", "db:", &format!("db:: expected {port}")),
-        ("WAIT_HOSTS", ":80", &format!(":80: expected {host}")),
-        (
-            "WAIT_HOSTS",
-            "db:80:90",
-            &format!("db:80:90: expected {host}"),
-        ),
+        ("WAIT_HOSTS", ":80", &format!("…: expected {host}")),
+        ("WAIT_HOSTS", "db:80:90", &format!("…: expected {host}")),
         ("WAIT_HOSTS", "db:080000", &format!("db:…: expected {port}")),
-        ("WAIT_HOSTS", "[::1", &format!("[::1: expected {host}")),
+        ("WAIT_HOSTS", "[::1", &format!("…: expected {host}")),
         (
             "WAIT_HOSTS",
             "htp://web/",
-            "htp://web/: expected HOST:PORT, tcp://…, mysql://…",
+            "htp://web…: expected HOST:PORT, tcp://…, http://…",
         ),
-        ("WAIT_HOSTS", "http//web:80/", "http//web:80/: expected "),
-        (
-            "WAIT_HOSTS",
-            "http://",
-            &format!("http://: expected {host}"),
-        ),
+        ("WAIT_HOSTS", "http//web:80/", "http…: expected HOST:PORT"),
+        ("WAIT_HOSTS", "http://", "http://…: expected a host"),
         (
             "WAIT_HOSTS",
             "http://web:99999/",
-            &format!("http://web:99999/: expected {port}"),
+            &format!("http://web:99999…: expected {port}"),
         ),
-        ("WAIT_HOSTS", "https://web /", "https://web /: not a URL"),
+        (
+            "WAIT_HOSTS",
+            "https://web /",
+            &format!("https://…: expected {host}"),
+        ),
         (
             "WAIT_HOSTS",
             "http://app:%ff@web/",
-            "http://…@web/: percent-encoding that is not UTF-8",
+            "http://…@web…: percent-encoding that is not UTF-8",
         ),
         (
             "WAIT_HOSTS",
             "mysql://db?socket=run",
-            "mysql://db?…: expected socket=/PATH",
+            "mysql://db…: expected socket=/PATH",
         ),
         (
             "WAIT_HOSTS",
@@ -63,7 +59,7 @@ fn people_who_write_something_else() {
         (
             "WAIT_HOSTS",
             "db:80 redis:6379",
-            &format!("db:…: expected {host}"),
+            &format!("…: expected {host}"),
         ),
         (
             "WAIT_MYSQL",
@@ -73,7 +69,7 @@ fn people_who_write_something_else() {
         (
             "WAIT_MYSQL",
             "app:p@ss@db/x/y",
-            "…@db/x/y: expected one database name",
+            "…@db…: expected one name after the host",
         ),
         (
             "WAIT_MYSQL",
@@ -83,27 +79,22 @@ fn people_who_write_something_else() {
         (
             "WAIT_MYSQL",
             "db?ssl-mode=yes",
-            &format!("db?…: expected {mode}"),
+            &format!("db…: expected {mode}"),
         ),
         (
             "WAIT_MYSQL",
             "db?sslmode=x",
-            "db?…: an unknown parameter: expected ssl-mode or socket",
+            "db…: an unknown parameter: expected ssl-mode or socket",
         ),
         (
             "WAIT_MYSQL",
             "redis://cache",
-            "redis://cache: expected [USER[:PASSWORD]@]HOST",
+            "redis://cache: expected a mysql:// URL",
         ),
         (
-            "WAIT_MYSQL_PASSWORD_FILE",
-            "/no/such/file",
-            "/no/such/file: expected a readable file with the password: No such file",
-        ),
-        (
-            "WAIT_MYSQL_PASSWORD_FILE",
-            "/dev/zero",
-            "/dev/zero: expected a readable file with the password: it is not a regular",
+            "WAIT_MYSQL",
+            "app@db#quer=SELECT 1",
+            "…@db…: an unknown option after '#': expected query, tls, password-file or",
         ),
         (
             "WAIT_TLS_CA_FILE",
@@ -146,9 +137,10 @@ fn people_who_write_something_else() {
         is_refused(&[(name, value)], &line);
     }
     let both = [
+        ("WAIT_MYSQL", "app@db"),
         ("WAIT_MYSQL_PASSWORD", "secret"),
         ("WAIT_MYSQL_PASSWORD_FILE", "/etc/hostname"),
     ];
-    let line = "wait: error: WAIT_MYSQL_PASSWORD_FILE: expected either this or WAIT_MYSQL_PASSWORD";
+    let line = "wait: error: WAIT_MYSQL: …@db: expected one of WAIT_MYSQL_PASSWORD and WAIT_MYSQL_PASSWORD_FILE, not both";
     is_refused(&both, line);
 }
