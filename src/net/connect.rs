@@ -180,14 +180,14 @@ async fn connect_to_socket(path: &Path, cx: &Attempt) -> Result<Stream, NotReady
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Overlap;
+    use crate::probe::{Overlap, Stop};
     use std::sync::Arc;
     use std::time::Instant;
     use tokio::net::{TcpListener, TcpSocket};
 
     async fn connect_to(port: u16) -> Result<Stream, NotReady> {
         let endpoint = format!("127.0.0.1:{port}").parse().expect("an endpoint");
-        let cx = Attempt::new(Arc::default(), Overlap::default());
+        let cx = Attempt::new(Arc::default(), Overlap::default(), Stop::default());
         cx.connect(&At::Tcp(endpoint)).await
     }
 

@@ -264,8 +264,11 @@ impl Stop {
 
     /// Ends the wait at its deadline.
     pub(crate) fn stop(&self) {
-        self.ended
-            .send_if_modified(|end| end.replace(End::Deadline).is_none());
+        self.ended.send_if_modified(|end| {
+            let is_first = end.is_none();
+            end.get_or_insert(End::Deadline);
+            is_first
+        });
     }
 
     /// Ends the wait by a signal.

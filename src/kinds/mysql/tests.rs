@@ -122,6 +122,7 @@ fn target(text: &str, query: Option<&str>) -> Target {
     let defaults = Defaults {
         kind: &KIND,
         variable: &query,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     };
     Target::at(address, &defaults).expect("a target")
@@ -490,6 +491,9 @@ async fn a_key_that_is_none_gets_no_password() {
             server
                 .send(4, &[&[MORE_DATA], key.as_bytes()].concat())
                 .await;
+            // The server denies it, and does not count it against the host.
+            assert_eq!(server.receive().await.expect("an empty answer"), b"");
+            server.send(6, &error(1045, "#28000Access denied")).await;
             assert_eq!(server.receive().await, None);
         });
         refused(result.await, &PROTOCOL, "public key");

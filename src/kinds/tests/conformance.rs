@@ -18,7 +18,7 @@ use super::*;
 use crate::net::{Io, Network, Route, Stream};
 use crate::output::capture::Capture;
 use crate::output::live::Live;
-use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
+use crate::probe::{Attempt, NotReady, Probe, Reason, Stop, reason};
 use crate::settings::Timing;
 use crate::settings::environment::{self, is_scrubbed};
 use crate::targets::address::shown;
@@ -345,7 +345,15 @@ async fn a_silent_server_is_timed_out_within_the_deadline() {
         ..Timing::default()
     };
     let start = Instant::now();
-    let ready = wait::all(targets, Network::default(), timing, false, Live::default()).await;
+    let ready = wait::all(
+        targets,
+        Network::default(),
+        timing,
+        false,
+        Live::default(),
+        &Stop::default(),
+    )
+    .await;
     let took = start.elapsed();
     assert!(took < DEADLINE + Duration::from_millis(5), "{took:?}");
     let has_read = |counts: &&Arc<Counts>| counts.reads.load(Relaxed) > 0;
