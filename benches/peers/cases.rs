@@ -232,7 +232,7 @@ impl Case {
         let our_median = quantile(&samples[ours], 0.5);
         let cells = peers.iter().zip(&samples).map(|(peer, samples)| {
             if samples.is_empty() {
-                return "".to_owned();
+                return String::new();
             }
             let (median, p95) = (quantile(samples, 0.5), quantile(samples, 0.95));
             match peer.is_ours() {

@@ -13,7 +13,7 @@ const HOST: &str = "10.99.0.2";
 pub fn run(line: &str) {
     let words: Vec<_> = line.split(' ').collect();
     let status = Command::new(words[0]).args(&words[1..]).status();
-    let is_good = status.as_ref().is_ok_and(|status| status.success());
+    let is_good = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     assert!(is_good, "{line}: {status:?}");
 }
 

@@ -187,7 +187,7 @@ impl Row {
             .iter()
             .map(|(name, value)| format!("{name}={}", shell_words::quote(value)))
             .chain(["wait".to_owned()])
-            .chain(self.args.iter().map(|arg| arg.to_string()));
+            .chain(self.args.iter().map(std::string::ToString::to_string));
         words.collect::<Vec<_>>().join(" ")
     }
 }
@@ -328,8 +328,8 @@ fn rows() -> Vec<Row> { vec![
     same(&[("WAIT_COMMAND", "printf [%s] '' \"\"")], prints("[][]", 0.0)),
     same(&[("WAIT_COMMAND", "printf [%s] \"it's\" 'a\"b'")], prints("[it's][a\"b]", 0.0)),
     same(&[("WAIT_COMMAND", r#"printf [%s] "a\"b" "a\\b" "a\b""#)], prints(r#"[a"b][a\b][a\b]"#, 0.0)),
-    same(&[("WAIT_COMMAND", r#"printf [%s] 'a\b' 'a\\b'"#)], prints(r#"[a\b][a\\b]"#, 0.0)),
-    same(&[("WAIT_COMMAND", r#"printf [%s] "\$x" \$x "\`" '\$x'"#)], prints(r#"[$x][$x][`][\$x]"#, 0.0)),
+    same(&[("WAIT_COMMAND", r"printf [%s] 'a\b' 'a\\b'")], prints(r"[a\b][a\\b]", 0.0)),
+    same(&[("WAIT_COMMAND", r#"printf [%s] "\$x" \$x "\`" '\$x'"#)], prints(r"[$x][$x][`][\$x]", 0.0)),
     same(&[("WAIT_COMMAND", "printf [%s] a\\\nb \"c\\\nd\" 'e\\\nf' \\\ng")], prints("[ab][cd][e\\\nf][g]", 0.0)),
     same(&[("WAIT_COMMAND", r#"printf [%s] a'b'"c"\d 'e''f' ''"g" "'"'"'"#)], prints(r#"[abcd][ef][g]['"]"#, 0.0)),
     same(&[("WAIT_COMMAND", r"printf [%s] a\")], prints(r"[a\]", 0.0)),

@@ -235,7 +235,7 @@ fn a_certificate_is_verified() {
     std::fs::write(&file, &good.authority).expect("written");
     let mut expired = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let expired = authority.sign(expired);
+    let expired = authority.sign(&expired);
     let stranger = Authority::new().certify(&["localhost"]);
     let elsewhere = authority.certify(&["example.org"]);
     for (certified, variable, says) in [

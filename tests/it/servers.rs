@@ -704,22 +704,19 @@ fn certificates_are_verified_as_asked_for() {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let authority = folder.path().join("ca.pem");
         // MySQL makes certificates without a host's name when it first starts.
-        let server = match kind.0 {
-            "mysql" => {
-                let server = Server::started("tls", &kind, &[], &[]);
-                let pem = docker(&["exec", &server.name, "cat", "/var/lib/mysql/ca.pem"]);
-                std::fs::write(&authority, pem).expect("written");
-                server
-            }
-            _ => {
-                let made = Authority::new().certify(&["db.example"]);
-                std::fs::write(&authority, made.authority).expect("written");
-                std::fs::write(folder.path().join("cert.pem"), made.certificate).expect("written");
-                std::fs::write(folder.path().join("key.pem"), made.key).expect("written");
-                let volume = format!("{}:/tls:ro", folder.path().display());
-                let args = ["--ssl-cert=/tls/cert.pem", "--ssl-key=/tls/key.pem"];
-                Server::started("tls", &kind, &["--volume", &volume], &args)
-            }
+        let server = if kind.0 == "mysql" {
+            let server = Server::started("tls", &kind, &[], &[]);
+            let pem = docker(&["exec", &server.name, "cat", "/var/lib/mysql/ca.pem"]);
+            std::fs::write(&authority, pem).expect("written");
+            server
+        } else {
+            let made = Authority::new().certify(&["db.example"]);
+            std::fs::write(&authority, made.authority).expect("written");
+            std::fs::write(folder.path().join("cert.pem"), made.certificate).expect("written");
+            std::fs::write(folder.path().join("key.pem"), made.key).expect("written");
+            let volume = format!("{}:/tls:ro", folder.path().display());
+            let args = ["--ssl-cert=/tls/cert.pem", "--ssl-key=/tls/key.pem"];
+            Server::started("tls", &kind, &["--volume", &volume], &args)
         };
         let cases = |cases: &[(&str, bool, i32, &str)]| {
             for (mode, with_authority, code, says) in cases {

@@ -308,7 +308,7 @@ fn thousands_of_starts_and_stops() {
 
     // The most in the second quarter and in the last, of the init and of its child that waits.
     let mut most = [[Size::default(); 2]; 4];
-    while Instant::now() < end && !workers.iter().any(|worker| worker.is_finished()) {
+    while Instant::now() < end && !workers.iter().any(std::thread::JoinHandle::is_finished) {
         thread::sleep(Duration::from_millis(250));
         let quarter = (start.elapsed().as_millis() * 4 / duration.as_millis()).min(3);
         let child = only_child(long.id());
@@ -322,8 +322,9 @@ fn thousands_of_starts_and_stops() {
             *runs.entry(kind).or_default() += number;
         }
     }
-    busy.into_iter()
-        .for_each(|thread| thread.join().expect("no panic"));
+    for thread in busy {
+        thread.join().expect("no panic");
+    }
     let pid = Pid::from_raw(long.id().try_into().expect("a number"));
     kill(pid, Signal::SIGTERM).expect("it waits");
     assert_eq!(long.wait().expect("an end").code(), Some(143));

@@ -9,7 +9,6 @@ use crate::probe::{NotReady, Overlap, reason};
 pub struct Names {}
 
 impl Names {
-    #[allow(clippy::unused_self)] // as that of the other resolver
     /// How many descriptors the look-up of a name needs, about: the C library asks one server after
     /// the other.
     pub(crate) fn descriptors(&self) -> usize {

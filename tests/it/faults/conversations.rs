@@ -37,17 +37,17 @@ fn servers_that_do_not_do_as_they_should() {
     };
     side_by_side(&[
         ("MySQL closes the connection", &|| {
-            is("mysql", serve(close), "closed")
+            is("mysql", serve(close), "closed");
         }),
         ("MySQL resets", &|| is("mysql", serve(reset), "closed")),
         ("MySQL says nothing more", &|| {
-            is("mysql", serve(half_close), "closed")
+            is("mysql", serve(half_close), "closed");
         }),
         ("MySQL is frozen", &|| {
-            is("mysql", serve(listen_to), "timed_out")
+            is("mysql", serve(listen_to), "timed_out");
         }),
         ("MySQL drips what is none", &|| {
-            is("mysql", dripping(vec![b'J'; 9999]), "protocol")
+            is("mysql", dripping(vec![b'J'; 9999]), "protocol");
         }),
         ("MySQL drips", &|| {
             let server = greeting_slowly(Duration::from_millis(300));
@@ -61,7 +61,7 @@ fn servers_that_do_not_do_as_they_should() {
             is_well("mysql", greeting_slowly(Duration::from_millis(10)), 0.7);
         }),
         ("MySQL is HTTP", &|| {
-            is("mysql", answer(http::OK), "timed_out")
+            is("mysql", answer(http::OK), "timed_out");
         }),
         ("MySQL is SSH", &|| {
             is(
@@ -71,11 +71,11 @@ fn servers_that_do_not_do_as_they_should() {
             );
         }),
         ("HTTP closes the connection", &|| {
-            is("http", serve(close), "closed")
+            is("http", serve(close), "closed");
         }),
         ("HTTP resets", &|| is("http", serve(reset), "closed")),
         ("HTTP is frozen", &|| {
-            is("http", serve(listen_to), "timed_out")
+            is("http", serve(listen_to), "timed_out");
         }),
         ("HTTP drips headers for ever", &|| {
             let headers = b"HTTP/1.1 200 OK\r\n"
@@ -87,7 +87,7 @@ fn servers_that_do_not_do_as_they_should() {
             is_well("http", dripping(http::OK.iter().copied()), 0.0);
         }),
         ("HTTP is SSH", &|| {
-            is("http", answer(b"SSH-2.0-x\r\n\r\n"), "protocol")
+            is("http", answer(b"SSH-2.0-x\r\n\r\n"), "protocol");
         }),
         ("HTTP is ill", &|| {
             is("http", answer(b"HTTP/1.1 500 Oh\r\n\r\n"), "http_status");
@@ -104,7 +104,7 @@ fn servers_that_do_not_do_as_they_should() {
                 "tcp",
                 flapping(drop, [(Duration::ZERO, Duration::from_millis(50)); 8]),
                 0.0,
-            )
+            );
         }),
     ]);
 }

@@ -27,7 +27,7 @@ fn tls_that_is_not_as_it_should_be() {
     let good = authority.certify(&["127.0.0.1"]);
     let mut early = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
     early.not_before = date_time_ymd(2999, 1, 1);
-    let early = tls(&authority.sign(early));
+    let early = tls(&authority.sign(&early));
     let tls = tls(&good);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ca.pem");
@@ -61,16 +61,16 @@ fn tls_that_is_not_as_it_should_be() {
             is(alert, "tls_failed", "ProtocolVersion");
         }),
         ("it is TLS 1.0", &|| {
-            is(old_hello(1), "tls_failed", "incompatible")
+            is(old_hello(1), "tls_failed", "incompatible");
         }),
         ("it is TLS 1.1", &|| {
-            is(old_hello(2), "tls_failed", "incompatible")
+            is(old_hello(2), "tls_failed", "incompatible");
         }),
         ("it is frozen", &|| {
             is(serve(listen_to), "timed_out", starting);
         }),
         ("it closes the connection", &|| {
-            is(serve(drop), "closed", starting)
+            is(serve(drop), "closed", starting);
         }),
         ("it closes the connection after its hello", &|| {
             let server = beginning(&tls, |stream, flight| {

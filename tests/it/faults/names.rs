@@ -56,19 +56,19 @@ fn name_servers_that_do_not_do_as_they_should() {
         };
         one_by_one(&[
             ("there is none", &|| {
-                gives_up(&waiting_for(&target).run(), "timed_out")
+                gives_up(&waiting_for(&target).run(), "timed_out");
             }),
             ("it is silent", &|| always(Answer::Silence, "timed_out")),
             ("it is silent at first", &|| wrong_at_first(Answer::Silence)),
             ("it fails", &|| always(Answer::ServerFailure, "unresolved")),
             ("it fails at first", &|| {
-                wrong_at_first(Answer::ServerFailure)
+                wrong_at_first(Answer::ServerFailure);
             }),
             ("it knows no such name", &|| {
-                always(Answer::NoSuchName, "unresolved")
+                always(Answer::NoSuchName, "unresolved");
             }),
             ("it does not know the name at first", &|| {
-                wrong_at_first(Answer::NoSuchName)
+                wrong_at_first(Answer::NoSuchName);
             }),
             ("it knows a name without addresses", &|| {
                 always(Answer::Addresses(Vec::new()), "unresolved");

@@ -79,7 +79,7 @@ fn networks_that_do_not_do_as_they_should() {
                 gives_up(&waiting_for(address.to_string()).run(), "timed_out");
             }),
             ("no route", &|| {
-                gives_up(&waiting_for("192.0.2.1:80").run(), "unreachable")
+                gives_up(&waiting_for("192.0.2.1:80").run(), "unreachable");
             }),
             ("no route for IPv6", &|| {
                 gives_up(&waiting_for("[2001:db8::1]:80").run(), "unreachable");
