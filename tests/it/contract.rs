@@ -382,6 +382,7 @@ fn login_of(
             let found = variables.iter().find(|(other, _)| *other == name);
             Ok(found.map(|(_, value)| (*value).to_owned()))
         },
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     };
     let login = defaults.login(&mut address)?;
