@@ -21,6 +21,7 @@ kinds! {
     file
     http
     mysql
+    redis
 }
 
 /// The parser of a kind, where its feature is on.

@@ -6,6 +6,7 @@ mod compatibility;
 mod containers;
 mod contract;
 mod docs;
+mod drivers;
 mod examples;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -18,6 +19,7 @@ mod mysql;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod redis;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod servers;
