@@ -91,6 +91,11 @@ impl Started {
         self.child.id()
     }
 
+    /// The time since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Reads the log until a line holds all of these, so that what follows does not depend on how
     /// fast this machine is.
     #[track_caller]

@@ -31,8 +31,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// the server, a connection that broke.
 const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
-/// The longest response, in bytes; the body is not read to its end.
-const LONGEST_RESPONSE: usize = 512 * 1024;
+/// The longest response, in bytes, interim responses included; the body is not read to its end.
+const LONGEST_RESPONSE: usize = 128 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
