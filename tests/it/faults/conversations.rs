@@ -156,7 +156,11 @@ fn servers_that_send_without_end() {
             endless(nothing, b"HTTP/1.1 100 Continue\r\n\r\n"),
             "protocol",
         ),
-        ("a status line", endless(b"HTTP/1.1 200 ", b"OK"), "protocol"),
+        (
+            "a status line",
+            endless(b"HTTP/1.1 200 ", b"OK"),
+            "protocol",
+        ),
         (
             "headers",
             endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
@@ -172,10 +176,22 @@ fn servers_that_send_without_end() {
             endless(b"HTTP/1.1 500 Oh\r\n\r\n", b"yes\n"),
             "http_status",
         ),
-        ("columns", endless_rows(b"\x01\0\0\x01\x01", b"\x01\0\0\x02x"), "timed_out"),
-        ("rows", endless_rows(COLUMNS, b"\x02\0\0\x04\x011"), "timed_out"),
+        (
+            "columns",
+            endless_rows(b"\x01\0\0\x01\x01", b"\x01\0\0\x02x"),
+            "timed_out",
+        ),
+        (
+            "rows",
+            endless_rows(COLUMNS, b"\x02\0\0\x04\x011"),
+            "timed_out",
+        ),
         ("one row", endless_rows(COLUMNS, &[0xff; 4096]), "timed_out"),
-        ("results", endless_rows(nothing, b"\x07\0\0\x01\0\0\0\x0a\0\0\0"), "timed_out"),
+        (
+            "results",
+            endless_rows(nothing, b"\x07\0\0\x01\0\0\0\x0a\0\0\0"),
+            "timed_out",
+        ),
     ] {
         println!("without end: {name}");
         let late = Port::new();
