@@ -364,3 +364,37 @@ fn a_connection_with_itself_is_not_ready() {
         "{result}"
     );
 }
+
+#[test]
+#[ignore = "needs Docker"]
+fn docker_stop_ends_the_wait_for_a_name_that_does_not_exist_at_once() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let mount = format!("{}:/wait:ro", static_wait(folder.path()).display());
+    let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
+    let network = format!("compose-wait-test-names-{}", std::process::id());
+    // On a network of one's own, names are looked up by Docker's name server.
+    docker(&["network", "create", &network]);
+    let stopped = std::panic::catch_unwind(|| {
+        best_of_three(Duration::from_millis(900), || {
+            let mut args = vec!["run", "--detach", "--network", &network, "--volume", &mount];
+            args.extend(["--entrypoint=/wait", &debian]);
+            let names: Vec<_> = (1..=5).map(|i| format!("no-such-name-{i}:80")).collect();
+            args.extend(names.iter().flat_map(|name| ["--for", name]));
+            let container = docker(&args);
+            std::thread::sleep(Duration::from_secs(2));
+            let start = Instant::now();
+            docker(&["stop", &container]);
+            let took = start.elapsed();
+            let log = text(&try_docker(&["logs", &container], &[]));
+            docker(&["rm", &container]);
+            println!("docker stop took {took:?}");
+            assert!(
+                has_line(&log, &["no-such-name-5:80", "unresolved"]),
+                "{log}"
+            );
+            took
+        });
+    });
+    docker(&["network", "rm", &network]);
+    stopped.expect("at once");
+}
