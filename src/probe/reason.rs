@@ -121,7 +121,7 @@ reasons! {
         "the server refuses the query",
         "have the migrations run, and is the query right?";
     QUERY_EMPTY "query_empty" Politely:
-        "the query returns no row",
+        "the query returns no row whose first column is true",
         "have the migrations run, and is the query right?";
     SERVER_ERROR "server_error" BackOff:
         "the server reports an error that has no other reason",

@@ -56,6 +56,8 @@ enum Step {
     WorksFor(u64),
     /// A statement runs until the wait ends, and is then cancelled, which takes some milliseconds.
     WorksUntilStopped(u64),
+    /// The server sends without end, so that there is always something to do.
+    Floods,
     Panics,
     /// It leaves a warning and fails.
     Warns,
@@ -163,6 +165,14 @@ impl Probe for Fake {
                     cx.working("working").await;
                     cx.stopped().await;
                     sleep(Duration::from_millis(ms)).await;
+                    fails(&reason::CLOSED)
+                }
+                Floods => {
+                    cx.talking();
+                    let start = std::time::Instant::now();
+                    while start.elapsed() < Duration::from_secs(10) {
+                        tokio::task::consume_budget().await;
+                    }
                     fails(&reason::CLOSED)
                 }
                 Panics => panic!("as the script says"),
@@ -812,4 +822,19 @@ async fn the_last_line_keeps_what_the_server_had_decided() {
     let outcome = Play::new(seconds(20)).with(&script).run().await;
     let events = outcome.capture.events("timed_out");
     assert_eq!(events[0].field("reason"), "timed_out");
+}
+
+/// In real time: it passes while something is done.
+#[tokio::test]
+async fn a_flood_holds_up_neither_the_deadline_nor_another_target() {
+    let timing = Timing {
+        timeout: Some(Duration::from_millis(1_200)),
+        ..Timing::default()
+    };
+    let play = Play::new(timing).with(&[Floods]).with(&[ReadyIn(100)]);
+    let outcome = play.run().await;
+    outcome.is_not_ready();
+    assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 1.2 s while playing", 1);
+    assert_eq!(outcome.capture.events("ready").len(), 1);
 }

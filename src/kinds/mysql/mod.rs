@@ -52,8 +52,8 @@ pub(super) static KIND: Kind = Kind {
     ],
     codes: codes::CODES,
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
-                 are answered, and the query, if there is one, returns a row. Without a user: the \
-                 server accepts or denies a login",
+                 are answered, and the query, if there is one, returns a row whose first column is true. \
+                 Without a user: the server accepts or denies a login",
     examples: &[
         "mysql://db",
         "mysql://app:secret@db/shop",
