@@ -17,7 +17,10 @@ use tokio::time::Instant;
 
 use crate::net::{At, Network, Stream};
 #[cfg(feature = "tls")]
-use crate::net::{Verdict, tls::Tls};
+use crate::net::{
+    Verdict,
+    tls::{self, Tls},
+};
 use crate::targets::{Password, Secret};
 pub use reason::{NotReady, Reason, Retry};
 
@@ -95,12 +98,13 @@ impl Attempt {
     /// # Errors
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
+        self.advance(Stage::Reaching);
         let connected = self.state().connected.take();
         let stream = match connected {
             Some(stream) => stream,
             None => self.network.connect(at, self).await?,
         };
-        self.state().stage = Stage::Connected;
+        self.advance(Stage::Connected);
         Ok(stream)
     }
 
@@ -133,7 +137,16 @@ impl Attempt {
 
     /// The server has answered something.
     pub fn talking(&self) {
-        self.state().stage = Stage::Talking;
+        self.advance(Stage::Talking);
+    }
+
+    /// Goes on to another stage. A statement that runs decides what may happen to the attempt, whatever
+    /// is done beside it.
+    fn advance(&self, stage: Stage) {
+        let mut state = self.state();
+        if state.stage != Stage::Working {
+            state.stage = stage;
+        }
     }
 
     /// The server runs a statement, which outlives the connect timeout. Until it has ended no other
@@ -205,7 +218,9 @@ impl Attempt {
         if let Some(error) = error.get_ref() {
             // Even after the handshake, as when a client certificate is required.
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                return NotReady::new(&reason::TLS_FAILED, format!("{error} while {phase}"));
+                let mut why = tls::failure(error);
+                why.detail = format!("{} while {phase}", why.detail);
+                return why;
             }
         }
         let mut why = NotReady::from_io(error);

@@ -80,6 +80,7 @@ impl Wait {
             true => Some(self.start + timing.connect_timeout),
             false => self.stop.deadline,
         };
+        self.stop = self.stop.with_deadline(end);
         let mut trials = Trials::default();
         let mut pace = schedule::Pace::default();
         let mut patience = PATIENCE;
@@ -197,7 +198,7 @@ impl Wait {
             return Some((Arc::clone(&trial.cx), Err(why)));
         }
         self.reporter.pending(&why);
-        if at > 0 && elapsed >= *patience {
+        if at > 0 && elapsed >= *patience && stage != Stage::Working {
             trial.handle.abort();
             trials.each.remove(at);
             *patience *= 2;

@@ -737,14 +737,14 @@ fn certificates_are_verified_as_asked_for() {
                 "VERIFY_CA",
                 false,
                 1,
-                "tls_failed: invalid peer certificate: UnknownIssuer",
+                "tls_failed: the certificate is not signed by an authority that is trusted",
             ),
             ("VERIFY_CA", true, 0, "is ready after"),
             (
                 "VERIFY_IDENTITY",
                 true,
                 1,
-                "tls_failed: invalid peer certificate: certificate not valid for name",
+                "tls_failed: the certificate is not valid for name",
             ),
         ]);
         server.sql("SET GLOBAL require_secure_transport = ON");

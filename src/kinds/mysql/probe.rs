@@ -10,7 +10,7 @@
 //! `mysql_common`, which is the ground that `mysql_async` stands on.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -22,7 +22,7 @@ use super::session::{Rows, Session};
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Expected, Login, one_of};
+use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -54,9 +54,10 @@ pub(super) struct MySql {
     pub(super) tls: Tls,
     /// Whether a server may have the password in clear text, over TLS that is verified.
     pub(super) is_cleartext: bool,
-    query: Option<String>,
-    /// Whether TLS was preferred and could not be agreed on.
-    is_without_tls: AtomicBool,
+    /// It may compare with a secret.
+    query: Option<Secret>,
+    /// Why TLS, where it is preferred, could not be agreed on.
+    without_tls: OnceLock<String>,
 }
 
 pub(super) fn parse(
@@ -84,8 +85,8 @@ pub(super) fn parse(
         mode,
         tls: defaults.tls(address, mode.verification())?,
         is_cleartext: address.option("cleartext").is_some(),
-        query,
-        is_without_tls: AtomicBool::new(false),
+        query: query.map(Secret::new),
+        without_tls: OnceLock::new(),
     }))
 }
 
@@ -140,20 +141,34 @@ impl MySql {
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
-        let mode = match self.is_without_tls.load(Ordering::Relaxed) {
-            true => TlsMode::Off,
-            false => self.mode,
-        };
-        let failure = match self.log_in_with(mode, account, cx).await {
-            Err(why) if mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
-            result => return result,
-        };
-        match self.log_in_with(TlsMode::Off, account, cx).await {
-            Err(why) if why.is(&reason::TLS_REQUIRED) => Err(failure),
-            result => {
-                self.is_without_tls.store(true, Ordering::Relaxed);
-                result
+        if self.mode != TlsMode::Prefer {
+            return self.log_in_with(self.mode, account, cx).await;
+        }
+        if self.without_tls.get().is_none() {
+            let failure = match self.log_in_with(TlsMode::Prefer, account, cx).await {
+                Err(why) if why.is(&reason::TLS_FAILED) => why,
+                result => return result,
+            };
+            match self.log_in_with(TlsMode::Off, account, cx).await {
+                Err(why) if why.is(&reason::TLS_REQUIRED) => return Err(failure),
+                result => {
+                    self.without_tls.get_or_init(|| failure.detail);
+                    return result.map_err(|why| self.or_for_want_of_tls(why));
+                }
             }
+        }
+        let result = self.log_in_with(TlsMode::Off, account, cx).await;
+        result.map_err(|why| self.or_for_want_of_tls(why))
+    }
+
+    /// An account may be denied because it needs TLS, which the server does not say.
+    fn or_for_want_of_tls(&self, why: NotReady) -> NotReady {
+        match self.without_tls.get() {
+            Some(failure) if why.is(&reason::ACCESS_DENIED) => NotReady {
+                detail: format!("{}, without TLS: {failure}", why.detail),
+                ..why
+            },
+            _ => why,
         }
     }
 
@@ -195,9 +210,12 @@ impl MySql {
                 _ => {} // a server without these settings
             }
         }
-        cx.working("running the query").await;
+        let permit = pin!(cx.working("running the query"));
+        if let Either::Right(_) = select(permit, pin!(cx.stopped())).await {
+            return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
+        }
         let rows = {
-            let rows = pin!(session.run(query));
+            let rows = pin!(session.run(query.expose()));
             match select(rows, pin!(cx.stopped())).await {
                 Either::Left((rows, _)) => rows,
                 Either::Right(((), rows)) => {
