@@ -333,6 +333,13 @@ pub fn failure(error: &Error) -> NotReady {
             AUTHORITY,
             "the certificate is not signed by an authority that is trusted (UnknownIssuer)".into(),
         ),
+        // MySQL gives the authority that it makes the same name on every server.
+        CertificateError::BadSignature => (
+            AUTHORITY,
+            "the certificate is signed by another authority than the trusted one of that name \
+             (BadSignature)"
+                .into(),
+        ),
         CertificateError::Expired => (DATES, "the certificate has expired".into()),
         CertificateError::ExpiredContext { time, not_after } => {
             let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;

@@ -5,6 +5,7 @@ pub mod files;
 pub mod reason;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,8 +51,8 @@ struct State {
     stage: Stage,
     phase: &'static str,
     warning: Option<&'static str>,
-    /// A connection that is there already.
-    connected: Option<Stream>,
+    /// Connections that are there already, in place of the network.
+    connected: Option<VecDeque<Stream>>,
     /// The permit to run a statement.
     statement: Option<OwnedSemaphorePermit>,
 }
@@ -82,11 +83,23 @@ impl Attempt {
         }
     }
 
-    /// An attempt over a connection that is there already, such as one with a scripted server.
-    pub fn over(network: Arc<Network>, stream: Stream) -> Self {
-        let attempt = Self::new(network, Overlap::default(), Stop::default());
-        attempt.state().connected = Some(stream);
+    /// An attempt over connections that are there already, such as those with a scripted server; once
+    /// they are used up every other is refused.
+    pub fn over(
+        network: Arc<Network>,
+        streams: impl IntoIterator<Item = Stream>,
+        stop: Stop,
+    ) -> Self {
+        let attempt = Self::new(network, Overlap::default(), stop);
+        attempt.state().connected = Some(streams.into_iter().collect());
         attempt
+    }
+
+    /// The same beside others of the target.
+    #[cfg(test)]
+    pub(crate) fn sharing(mut self, overlap: &Overlap) -> Self {
+        self.overlap = overlap.clone();
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,9 +112,10 @@ impl Attempt {
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
         self.advance(Stage::Reaching);
-        let connected = self.state().connected.take();
+        let connected = self.state().connected.as_mut().map(VecDeque::pop_front);
         let stream = match connected {
-            Some(stream) => stream,
+            Some(stream) => stream
+                .ok_or_else(|| NotReady::new(&reason::REFUSED, "there is no other connection"))?,
             None => self.network.connect(at, self).await?,
         };
         self.advance(Stage::Connected);

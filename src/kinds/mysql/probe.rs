@@ -211,7 +211,7 @@ impl MySql {
             }
         }
         let permit = pin!(cx.working("running the query"));
-        if let Either::Right(_) = select(permit, pin!(cx.stopped())).await {
+        if let Either::Left(_) = select(pin!(cx.stopped()), permit).await {
             return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
         }
         let rows = {
