@@ -2,6 +2,8 @@
 //! machine, which reaches containers by their addresses, or where its host must have a name, in a
 //! container beside the server.
 
+mod crowds;
+
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -369,6 +371,16 @@ fn server_with_host_cache(
     kind: &(&str, String, &'static str),
     args: &[&str],
 ) -> Server {
+    host_cache_on(Server::to_be_started(test, kind, &[]), kind, &[], args)
+}
+
+/// The same in a network that is there already, with more options of docker's.
+fn host_cache_on(
+    server: Server,
+    kind: &(&str, String, &'static str),
+    options: &[&str],
+    args: &[&str],
+) -> Server {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let file = folder.path().join("my.cnf");
     let socket = "socket=/var/run/mysqld/mysqld.sock";
@@ -383,7 +395,12 @@ fn server_with_host_cache(
             "--performance-schema=ON",
         ],
     };
-    Server::started(test, kind, &["--volume", &volume], &[ours, args].concat())
+    let options = [&["--volume", &volume], options].concat();
+    server.run(&kind.1, &options, &[ours, args].concat());
+    server
+        .wait("app:s3cret@db/shop", &["--timeout=60"])
+        .exits(0);
+    server
 }
 
 #[test]

@@ -209,7 +209,10 @@ async fn certificates_that_are_not_taken_are_explained() {
     });
     let early = make(|params| params.not_before = date_time_ymd(2999, 1, 1));
     let authority = make(|params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
-    let another = make(|_| {});
+    let of_that_name = make(|_| {});
+    let another = make(|params| {
+        params.distinguished_name.push(DnType::CommonName, "another");
+    });
     for (made, trusted, mode, detail, hint) in [
         (&good, &good, "VERIFY_IDENTITY", "", ""),
         (&common_name_alone, &common_name_alone, "VERIFY_CA", "", ""),
@@ -239,6 +242,13 @@ async fn certificates_that_are_not_taken_are_explained() {
         ),
         (&old, &old, "VERIFY_CA", "has expired, 9", "clock"),
         (&early, &early, "VERIFY_CA", "not valid yet", "clock"),
+        (
+            &good,
+            &of_that_name,
+            "VERIFY_CA",
+            "another authority than the trusted one of that name",
+            "WAIT_TLS_CA_FILE",
+        ),
         (&good, &another, "VERIFY_CA", "UnknownIssuer", "WAIT_TLS_CA_FILE"),
         (&authority, &another, "VERIFY_CA", "", "WAIT_TLS_CA_FILE"),
     ] {
