@@ -88,7 +88,7 @@ const TLS_FAILED: Reason =
 #[cfg(feature = "mysql")]
 const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
     "enable TLS 1.3, or TLS 1.2 with an ECDHE suite, on the server (tls_version, ssl_cipher), or allow \
-     none: ssl-mode=PREFERRED",
+     none (ssl-mode=PREFERRED); to be verified its key must be RSA, P-256 or P-384",
 );
 const QUERY_FAILED: Reason =
     reason::QUERY_FAILED.with_hint("have the migrations run, and is the query right (WAIT_MYSQL_QUERY)?");
