@@ -34,7 +34,7 @@ fn connect_errors(server: &Server) -> (u64, u64) {
     let sum = "SELECT COALESCE(SUM(SUM_CONNECT_ERRORS), 0), SUM(HOST_VALIDATED = 'YES') \
                FROM performance_schema.host_cache";
     let row = server.sql(sum);
-    let mut numbers = row.split_whitespace().map(|number| number.parse());
+    let mut numbers = row.split_whitespace().map(str::parse);
     let mut next = || numbers.next().expect("a column").expect("a number");
     (next(), next())
 }

@@ -197,7 +197,7 @@ async fn certificates_that_are_not_taken_are_explained() {
     };
     let common_name_alone = make(|params| params.subject_alt_names.clear());
     let elsewhere = make(|params| {
-        let long = vec!["label-of-twenty-ones"; 8].join(".");
+        let long = ["label-of-twenty-ones"; 8].join(".");
         params.subject_alt_names = (0..100).map(|n| name(&format!("h{n}.{long}"))).collect();
     });
     let of_an_address = make(|params| {
