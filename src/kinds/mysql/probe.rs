@@ -10,7 +10,7 @@
 //! `mysql_common`, which is the ground that `mysql_async` stands on.
 
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -57,7 +57,7 @@ pub(super) struct MySql {
     /// It may compare with a secret.
     query: Option<Secret>,
     /// Why TLS, where it is preferred, could not be agreed on.
-    without_tls: OnceLock<String>,
+    without_tls: Mutex<Option<NotReady>>,
 }
 
 pub(super) fn parse(
@@ -86,7 +86,7 @@ pub(super) fn parse(
         tls: defaults.tls(address, mode.verification())?,
         is_cleartext: address.option("cleartext").is_some(),
         query: query.map(Secret::new),
-        without_tls: OnceLock::new(),
+        without_tls: Mutex::default(),
     }))
 }
 
@@ -141,35 +141,31 @@ impl MySql {
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
-        if self.mode != TlsMode::Prefer {
-            return self.log_in_with(self.mode, account, cx).await;
-        }
-        if self.without_tls.get().is_none() {
-            let failure = match self.log_in_with(TlsMode::Prefer, account, cx).await {
-                Err(why) if why.is(&reason::TLS_FAILED) => why,
+        let known = self.without_tls().clone();
+        let failure = match known {
+            Some(failure) => failure,
+            None => match self.log_in_with(self.mode, account, cx).await {
+                Err(why) if self.mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
                 result => return result,
-            };
-            match self.log_in_with(TlsMode::Off, account, cx).await {
-                Err(why) if why.is(&reason::TLS_REQUIRED) => return Err(failure),
-                result => {
-                    self.without_tls.get_or_init(|| failure.detail);
-                    return result.map_err(|why| self.or_for_want_of_tls(why));
-                }
-            }
-        }
+            },
+        };
         let result = self.log_in_with(TlsMode::Off, account, cx).await;
-        result.map_err(|why| self.or_for_want_of_tls(why))
-    }
-
-    /// An account may be denied because it needs TLS, which the server does not say.
-    fn or_for_want_of_tls(&self, why: NotReady) -> NotReady {
-        match self.without_tls.get() {
-            Some(failure) if why.is(&reason::ACCESS_DENIED) => NotReady {
-                detail: format!("{}, without TLS: {failure}", why.detail),
+        let is_required = matches!(&result, Err(why) if why.is(&reason::TLS_REQUIRED));
+        *self.without_tls() = (!is_required).then(|| failure.clone());
+        result.map_err(|why| match is_required {
+            true => failure,
+            // The account may require TLS, which the server does not say.
+            false if why.is(&reason::ACCESS_DENIED) => NotReady {
+                detail: format!("{}, without TLS: {}", why.detail, failure.detail),
                 ..why
             },
-            _ => why,
-        }
+            false => why,
+        })
+    }
+
+    fn without_tls(&self) -> MutexGuard<'_, Option<NotReady>> {
+        let known = self.without_tls.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn log_in_with<'a>(

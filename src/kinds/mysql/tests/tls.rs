@@ -96,6 +96,16 @@ async fn where_tls_is_preferred_here_and_required_there_it_is_tried_again() {
     let attempt = over_several(Route::Private, &target, Stop::default(), denied);
     let detail = "Access denied, without TLS: the server has no TLS version or cipher suite";
     refused(attempt.await.0, &ACCESS_DENIED, detail);
+    // What is known of the server may be over.
+    let require = async |[mut only]: [Server; 1]| {
+        only.greet(NATIVE).await;
+        only.receive().await.expect("a login");
+        only.send(2, &error(3159, "#HY000Insecure")).await;
+    };
+    let attempt = over_several(Route::Private, &target, Stop::default(), require);
+    refused(attempt.await.0, &TLS_FAILED, "no TLS version or cipher suite");
+    let attempt = over_several(Route::Private, &target, Stop::default(), denied);
+    refused(attempt.await.0, &ACCESS_DENIED, detail);
 }
 
 #[tokio::test]
