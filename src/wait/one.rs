@@ -86,7 +86,8 @@ impl Wait {
         let mut patience = PATIENCE;
         // When the next attempt begins; `None` while the one under way may still be answered.
         let mut next = Some(self.start);
-        // How long the last login took: one that could not be finished is not begun.
+        // How long the last login took: one that could not be finished is not begun, even if it takes
+        // twice as long.
         let mut login = Duration::ZERO;
         let is_ready = loop {
             if next.is_some_and(|next| next <= Instant::now()) {
@@ -120,7 +121,7 @@ impl Wait {
             let waited = self.start.elapsed();
             let pause = pace.pause(timing.interval, waited, retry, fastrand::f64());
             let begin = Instant::now().checked_add(pause);
-            let is_in_time = |begin: &Instant| end.is_none_or(|end| *begin + login < end);
+            let is_in_time = |begin: &Instant| end.is_none_or(|end| *begin + login * 2 < end);
             next = begin.filter(|begin| is_in_time(begin) && !trials.is_working());
         };
         if self.finish(trials, is_ready).await {

@@ -183,7 +183,7 @@ fn statements_neither_pile_up_nor_outlive_their_wait() {
                 .map(|number| {
                     let query = format!("{query} /* replica {number} */");
                     let timeout = if number < 2 {
-                        "--timeout=5"
+                        "--timeout=8"
                     } else {
                         "--timeout=60"
                     };
@@ -191,7 +191,12 @@ fn statements_neither_pile_up_nor_outlive_their_wait() {
                 })
                 .collect();
             let mut most = 0;
-            while start.elapsed() < Duration::from_secs(4) {
+            // A join takes the processor that looking takes too.
+            let is_over = |most| match most {
+                4 => start.elapsed() > Duration::from_secs(3),
+                _ => start.elapsed() > Duration::from_secs(7),
+            };
+            while !is_over(most) {
                 let running = running(&server);
                 let is_one_each = running.values().all(|number| *number == 1);
                 assert!(is_one_each, "{name}: {running:?}");
@@ -205,11 +210,11 @@ fn statements_neither_pile_up_nor_outlive_their_wait() {
             for wait in waits.drain(2..) {
                 let outcome = wait.end();
                 assert!(outcome.code != Some(0), "{name}: {outcome:?}");
-                outcome.took_from_to(3.0, 6.0).says(&["SIGTERM"]);
+                outcome.took_from_to(2.0, 8.0).says(&["SIGTERM"]);
             }
             for wait in waits {
                 let outcome = wait.end();
-                outcome.exits(1).took_from_to(5.0, 7.0);
+                outcome.exits(1).took_from_to(8.0, 10.0);
                 outcome.says(&["timed_out: no answer for ", "while running the query"]);
             }
             thread::sleep(Duration::from_secs(1));
