@@ -760,6 +760,16 @@ async fn a_statement_is_never_repeated_while_it_runs() {
     let outcome = Play::new(timing).with(&script).run().await;
     outcome.is_ready().took(25_100);
     assert_eq!(outcome.times(), [0, 5_000]);
+    // Nor when that connection would be replaced, or the other is lost meanwhile.
+    let script = [TalksAndHangs, WorksFor(50_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(55_100);
+    assert_eq!(outcome.times(), [0, 5_000]);
+    let lost = TalksAndFailsIn(9_000, &reason::CLOSED);
+    let script = [lost, WorksFor(20_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(25_000);
+    assert_eq!(outcome.times(), [0, 5_000]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,6 +168,8 @@ impl World {
             (1040_u16, "too_many_connections"),
             (1129, "host_blocked"),
             (1053, "shutting_down"),
+            (1047, "starting"),
+            (3032, "not_serving"),
             (3159, "tls_required"),
             (1234, "server_error"),
         ] {
@@ -524,7 +526,8 @@ const MISTAKES: &str = r#"
 2 | expected a port | WAIT_MYSQL=app:{word}
 2 | an unknown option after '#' | WAIT_MYSQL=app:{word}#@db
 2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
-2 | expected no option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | an unknown option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | expected no option after '#' | WAIT_HOSTS=tcp://web:80#{word}
 2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
 2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
 2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
