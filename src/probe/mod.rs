@@ -55,6 +55,8 @@ struct State {
     connected: Option<VecDeque<Stream>>,
     /// The permit to run a statement.
     statement: Option<OwnedSemaphorePermit>,
+    /// The passwords that have been used.
+    passwords: Vec<Secret>,
 }
 
 /// How far an attempt has come: what may happen to it when it takes long.
@@ -215,14 +217,29 @@ impl Attempt {
     /// # Errors
     /// `missing`, where the file is missing, empty or unreadable.
     pub async fn password<'a>(&self, from: &'a Password) -> Result<Cow<'a, Secret>, NotReady> {
-        match from {
-            Password::Given(password) => Ok(Cow::Borrowed(password)),
+        let password = match from {
+            Password::Given(password) => Cow::Borrowed(password),
             Password::File(file) => {
                 self.phase("reading the password's file");
                 let contents = self.overlap.read(file.path()).await;
-                file.parse(contents).map(Cow::Owned)
+                Cow::Owned(file.parse(contents)?)
+            }
+        };
+        self.state().passwords.push(password.as_ref().clone());
+        Ok(password)
+    }
+
+    /// The same without the passwords that a server may have put into its words.
+    pub(crate) fn without_secrets(&self, mut why: NotReady) -> NotReady {
+        for password in self.state().passwords.iter().map(Secret::expose) {
+            // Where it is that short, the gaps would tell it.
+            match password.len() {
+                0 => {}
+                1..4 if why.detail.contains(password) => "…".clone_into(&mut why.detail),
+                _ => why.detail = why.detail.replace(password, "…"),
             }
         }
+        why
     }
 
     /// A connection that broke.

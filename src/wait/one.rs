@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::schedule;
 use crate::net::Network;
 use crate::output::report::{Reporter, duration};
-use crate::probe::{Attempt, NotReady, Overlap, Stage, Stop, reason};
+use crate::probe::{Attempt, NotReady, Overlap, Retry, Stage, Stop, reason};
 use crate::settings::Timing;
 use crate::targets::Target;
 
@@ -110,10 +110,13 @@ impl Wait {
                 self.reporter.warn(warning);
             }
             let Err(why) = result else { break true };
+            let mut retry = why.reason.retry;
             if let Some(trial) = trial.filter(|trial| trial.cx.stage() >= Stage::Talking) {
                 login = trial.start.elapsed();
+                if retry == Retry::Soon {
+                    retry = Retry::Politely; // the server has noticed it
+                }
             }
-            let retry = why.reason.retry;
             self.reporter.not_ready(why, !is_single);
             if is_single {
                 break false;
@@ -142,7 +145,8 @@ impl Wait {
             // Not even a library that panics ends the wait.
             let attempt = AssertUnwindSafe(target.probe.attempt(&own)).catch_unwind();
             let result = attempt.await.unwrap_or_else(|_| Err(own.unexpected()));
-            (own, result.map_err(|why| target.kind.in_own_words(why)))
+            let result = result.map_err(|why| target.kind.in_own_words(own.without_secrets(why)));
+            (own, result)
         };
         let (attempt, handle) = abortable(attempt);
         trials.running.push(attempt.boxed());

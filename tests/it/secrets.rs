@@ -23,6 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use compose_wait::kinds::KINDS;
 use compose_wait::probe::reason;
 use compose_wait::process::sys::OneThread;
+use compose_wait::targets::Kind;
 use futures_util::{StreamExt as _, stream};
 
 /// A password that nothing else prints, between characters that URLs, JSON and shells write in another way.
@@ -463,7 +464,16 @@ async fn no_failure_prints_it() {
     }
     print_nothing(runs).await;
     let reasons: BTreeSet<_> = world.failing.iter().map(|(_, reason)| *reason).collect();
-    let of_kinds = KINDS.iter().flat_map(|kind| kind.reasons);
+    // The kinds that such servers are there for.
+    let is_there = |kind: &&&Kind| {
+        let mut targets = world.failing.iter();
+        targets.any(|(target, _)| {
+            kind.schemes
+                .iter()
+                .any(|scheme| target.starts_with(scheme.name))
+        })
+    };
+    let of_kinds = KINDS.iter().filter(is_there).flat_map(|kind| kind.reasons);
     let all = reason::COMMON.iter().chain(of_kinds);
     let all: BTreeSet<_> = all.map(|reason| reason.name).collect();
     let others: Vec<_> = all.difference(&reasons).copied().collect();

@@ -14,7 +14,7 @@ pub(super) static KIND: Kind = Kind {
     settings: &[],
     parameters: Parameters::Opaque,
     options: &["ca-file", "cert-file", "key-file"],
-    reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
+    reasons: &[&HTTP_STATUS, &CLOSED, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],
     ready_when: "a GET request is answered with a status from 200 to 399; redirects are not followed, \
                  and the certificate is verified",
@@ -32,6 +32,12 @@ const HTTP_STATUS: Reason = Reason {
     hint: "is this the right path? If so, the service's own log says more",
     retry: Retry::Politely,
     permanent: false,
+};
+
+/// The service has had the request.
+const CLOSED: Reason = Reason {
+    retry: Retry::Politely,
+    ..reason::CLOSED
 };
 
 /// To find out what is wrong may have taken a long response.
