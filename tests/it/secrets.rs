@@ -526,7 +526,7 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
 2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=redis://:{}@cache:6379
+2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=memcached://:{}@cache:11211
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
 2 | expected a port | WAIT_HOSTS=http://app:{word}
 2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=jdbc:mysql://db/shop?password={}
