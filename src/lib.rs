@@ -27,9 +27,10 @@ pub mod wait;
 use std::ffi::OsString;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::net::unix::pipe;
+use tokio::time::{sleep, timeout};
 use tracing_subscriber::filter::LevelFilter;
 
 #[cfg(feature = "tls")]
@@ -37,12 +38,17 @@ use net::Roots;
 use net::{Names, Network};
 use output::live::Live;
 use output::{log, report};
+use probe::Stop;
 use process::exec;
 use process::exit::Exit;
 use process::init;
 use process::sys::{self, Caught, Inherited, OneThread};
 use settings::cli::{Cli, Early, Parsed};
 use settings::{Config, ConfigError, Surroundings, cli, environment};
+
+/// The longest that servers may hold up the end of a wait that a signal ends: a statement that runs
+/// there has to be cancelled.
+const GOODBYE: Duration = Duration::from_millis(600);
 
 /// Does everything: reads the settings, waits, and becomes the command. Returns how to exit if it
 /// does not become the command. `args` begins with the program's own name.
@@ -58,7 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     std::panic::set_hook(Box::new(report::panicked));
     let surroundings = Surroundings {
         variable: &environment::get,
-        file: &targets::secret::read,
+        file: &probe::files::read,
         is_terminal: output::live::is_possible(),
     };
     let cli = match cli::parse(&args) {
@@ -133,15 +139,20 @@ fn prepare(
 /// Waits, with the pauses before and after. The runtime is gone when this returns; what is stuck
 /// in it is not waited for. A signal ends the process with a last line.
 fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
-    let caught = Caught::new()?;
+    let caught = Caught::ending()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let ready = runtime.block_on(async {
-        let signals = pipe::Receiver::from_owned_fd(caught.reader()?)?;
+        let signals = caught.watch()?;
         let signal = pin!(signals.readable());
-        match select(signal, pin!(wait_with_pauses(config, live))).await {
-            Either::Left(_) => Ok(false),
+        let stop = Stop::default();
+        match select(signal, pin!(wait_with_pauses(config, live, &stop))).await {
+            Either::Left((_, wait)) => {
+                stop.stop_by_signal();
+                let _ = timeout(GOODBYE, wait).await;
+                Ok(false)
+            }
             Either::Right((ready, _)) => Ok(ready),
         }
     });
@@ -154,11 +165,11 @@ fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
     ready
 }
 
-async fn wait_with_pauses(config: Config, live: Live) -> bool {
+async fn wait_with_pauses(config: Config, live: Live, stop: &Stop) -> bool {
     let timing = config.timing;
-    if !timing.before.is_zero() {
-        report::pausing(timing.before, "before the first attempt");
-        tokio::time::sleep(timing.before).await;
+    pause(timing.before, "before the first attempt", stop).await;
+    if stop.is_by_signal() {
+        return false;
     }
     report::waiting(&config);
     let network = Network {
@@ -166,10 +177,17 @@ async fn wait_with_pauses(config: Config, live: Live) -> bool {
         #[cfg(feature = "tls")]
         roots: Roots::new(config.tls_authorities),
     };
-    let ready = wait::all(config.targets, network, timing, config.is_check, live).await;
-    if ready && !timing.after.is_zero() {
-        report::pausing(timing.after, "now that everything is ready");
-        tokio::time::sleep(timing.after).await;
+    let ready = wait::all(config.targets, network, timing, config.is_check, live, stop).await;
+    if ready {
+        pause(timing.after, "now that everything is ready", stop).await;
     }
     ready
+}
+
+/// A pause that the user asked for, unless a signal ends the wait.
+async fn pause(duration: Duration, when: &str, stop: &Stop) {
+    if !duration.is_zero() {
+        report::pausing(duration, when);
+        select(pin!(sleep(duration)), pin!(stop.stopped())).await;
+    }
 }

@@ -37,7 +37,7 @@ impl Probe for File {
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
         async {
             cx.phase("looking at the file system");
-            look(&self.0, cx).await.map_err(|error| {
+            cx.overlap().look(&self.0).await.map_err(|error| {
                 let detail = match error.kind() {
                     io::ErrorKind::NotFound => "it does not exist".to_owned(),
                     _ => error.to_string(),
@@ -47,40 +47,4 @@ impl Probe for File {
         }
         .boxed()
     }
-}
-
-async fn look(path: &Path, cx: &Attempt) -> io::Result<()> {
-    if let Some(result) = look_without_waiting(path) {
-        return result;
-    }
-    let owned = path.to_owned();
-    let look = move || owned.metadata().map(drop);
-    match cx.overlap().aside(look).await {
-        // Where no thread is allowed, a look that may take long is better than none.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => path.metadata().map(drop),
-        looked => looked,
-    }
-}
-
-/// The kernel's answer where it needs no disk and no server for it; `None` elsewhere.
-#[cfg(target_os = "linux")]
-fn look_without_waiting(path: &Path) -> Option<io::Result<()>> {
-    use nix::errno::Errno;
-    use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-    use nix::libc;
-
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED));
-    match openat2(AT_FDCWD, path, how) {
-        Ok(_) => Some(Ok(())),
-        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => Some(Err(errno.into())),
-        // It would have to wait, or it is older than Linux 5.12, or it is not allowed here.
-        Err(_) => None,
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn look_without_waiting(_: &Path) -> Option<io::Result<()>> {
-    None
 }

@@ -65,7 +65,7 @@ impl Network {
             }
             let most = cx.overlap().most(match endpoint.host {
                 Host::Name(_) => self.names.descriptors() + 1,
-                Host::Address(_) => 1,
+                Host::Address(_) | Host::Zoned(..) => 1,
             });
             if most == 1 {
                 return first_to_end(&mut tries).await;
@@ -90,12 +90,9 @@ impl Network {
             }
         };
         phase("looking up the name");
-        let addresses = self.names.look_up(&endpoint.host, cx.overlap()).await?;
+        let addresses = self.names.look_up(endpoint, cx.overlap()).await?;
         phase("connecting");
-        let mut addresses = addresses
-            .into_iter()
-            .map(|address| SocketAddr::new(address, endpoint.port))
-            .peekable();
+        let mut addresses = addresses.into_iter().peekable();
         let mut attempts = FuturesUnordered::new();
         // Of several failures the first is reported: the others are most often the same.
         let mut first_error = None;
@@ -183,14 +180,14 @@ async fn connect_to_socket(path: &Path, cx: &Attempt) -> Result<Stream, NotReady
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Overlap;
+    use crate::probe::{Overlap, Stop};
     use std::sync::Arc;
     use std::time::Instant;
     use tokio::net::{TcpListener, TcpSocket};
 
     async fn connect_to(port: u16) -> Result<Stream, NotReady> {
         let endpoint = format!("127.0.0.1:{port}").parse().expect("an endpoint");
-        let cx = Attempt::new(Arc::default(), Overlap::default());
+        let cx = Attempt::new(Arc::default(), Overlap::default(), Stop::default());
         cx.connect(&At::Tcp(endpoint)).await
     }
 

@@ -1,5 +1,8 @@
 //! TLS, with as much verification as the target asks for.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,23 +12,59 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 use super::Stream;
-use crate::probe::{Attempt, NotReady, reason};
+use crate::probe::{Attempt, NotReady, Reason, reason};
 use crate::targets::Host;
 
 /// How TLS is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tls {
     /// The host that the certificate is for.
     pub host: Host,
     /// What of it is verified.
     pub verification: Verification,
+    /// Authorities that are trusted for this target alone.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Our own certificate, for servers that ask for one.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate, with those of the authorities between, and its key.
+pub struct Identity {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// From two files in PEM format; `None` where there is no certificate in one or no key in the
+    /// other.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Option<Self> {
+        Some(Self {
+            certificates: certificates_from_pem(certificates)?,
+            key: PrivateKeyDer::from_pem_slice(key).ok()?,
+        })
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+/// The certificates of a file in PEM format; `None` where there is none.
+pub fn certificates_from_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    certificates
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
 }
 
 /// What of a server's certificate is verified.
@@ -109,6 +148,15 @@ impl Roots {
         Arc::clone(all)
     }
 
+    /// All of them, and some for one target.
+    fn with(&self, own: &[CertificateDer<'static>]) -> Arc<RootCertStore> {
+        let mut all = self.all();
+        if !own.is_empty() {
+            Arc::make_mut(&mut all).add_parsable_certificates(own.iter().cloned());
+        }
+        all
+    }
+
     /// Makes TLS of a connection, or fails.
     pub(crate) async fn secure(
         &self,
@@ -131,7 +179,7 @@ impl Roots {
         let distrust = verifier.distrust.get();
         Ok(Verdict {
             stream,
-            distrust: distrust.map(|error| NotReady::new(&reason::TLS_FAILED, error.to_string())),
+            distrust: distrust.map(failure),
         })
     }
 
@@ -146,20 +194,25 @@ impl Roots {
         let name = server_name(&how.host)
             .ok_or_else(|| failed(format!("no certificate can be for the name {}", how.host)))?;
         let provider = Arc::new(ring::default_provider());
-        let verifier = self.verifier(&provider, how.verification, distrust);
+        let verifier = self.verifier(&provider, how, distrust);
         let verifier = Arc::new(verifier.map_err(|error| failed(error.to_string()))?);
         let config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let config = match &how.identity {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificates, key }) => config
+                .with_client_auth_cert(certificates.clone(), key.clone_key())
+                .map_err(|error| failed(format!("the client certificate: {error}")))?,
+        };
         let connector = TlsConnector::from(Arc::new(config));
         let connected = connector.connect(name, stream.io).await;
         let io = connected.map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
             match inner {
-                Some(Error::InvalidCertificate(_)) => failed(error.to_string()),
+                Some(error @ Error::InvalidCertificate(_)) => failure(error),
                 _ => cx.broken(&error),
             }
         })?;
@@ -170,25 +223,29 @@ impl Roots {
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
-        verification: Verification,
+        how: &Tls,
         if_distrusted: Distrust,
     ) -> Result<Verifier, Error> {
+        let (verification, own) = (how.verification, &how.authorities);
         let inner = match verification {
             Verification::Nothing => None,
             Verification::Authority | Verification::AuthorityAndName => Some(
-                WebPkiServerVerifier::builder_with_provider(self.all(), Arc::clone(provider))
+                WebPkiServerVerifier::builder_with_provider(self.with(own), Arc::clone(provider))
                     .build()
                     .map_err(|error| Error::General(error.to_string()))?,
             ),
         };
         Ok(Verifier {
             inner,
-            authorities: Arc::clone(&self.authorities),
+            authorities: self.authorities.iter().chain(own).cloned().collect(),
             checks_name: verification == Verification::AuthorityAndName,
             if_distrusted,
-            schemes: provider
-                .signature_verification_algorithms
-                .supported_schemes(),
+            schemes: match verification {
+                Verification::Nothing => ANY_SCHEME.to_vec(),
+                _ => provider
+                    .signature_verification_algorithms
+                    .supported_schemes(),
+            },
             distrust: OnceLock::new(),
         })
     }
@@ -210,11 +267,178 @@ impl TimeProvider for Clock {
 fn server_name(host: &Host) -> Option<ServerName<'static>> {
     match host {
         Host::Address(address) => Some(ServerName::from(*address)),
+        Host::Zoned(address, _) => Some(ServerName::from(IpAddr::V6(*address))),
         // The dot at the end is of the name system and not of the name.
         Host::Name(name) => {
             ServerName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned()).ok()
         }
     }
+}
+
+/// The signatures that are accepted where none is verified: those of every key that servers have.
+const ANY_SCHEME: [SignatureScheme; 13] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
+
+/// Neither side has a TLS version, a cipher suite and a kind of key that the other takes.
+pub const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
+    "enable TLS 1.3, or TLS 1.2 with an ECDHE suite, on the server; is its key RSA, P-256 or P-384?",
+);
+const NOT_TLS: Reason = reason::TLS_FAILED.with_hint("is TLS enabled on this port?");
+const CLIENT_CERTIFICATE: Reason = reason::TLS_FAILED.with_hint(
+    "name a certificate that the server accepts, and its key (WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE)",
+);
+const AUTHORITY: Reason = reason::TLS_FAILED
+    .with_hint("name the certificate of the authority that has signed it (WAIT_TLS_CA_FILE)");
+const DATES: Reason =
+    reason::TLS_FAILED.with_hint("renew the certificate, or is the clock of this machine wrong?");
+const NO_NAME: Reason = reason::TLS_FAILED.with_hint(
+    "make a certificate with its host's name: openssl x509 -extfile FILE, with subjectAltName=DNS:NAME in it",
+);
+const OTHER_NAME: Reason = reason::TLS_FAILED
+    .with_hint("use a name that the certificate has, or make a certificate with this one");
+const VERSION: Reason = reason::TLS_FAILED.with_hint(
+    "make a certificate of version 3: openssl x509 -extfile FILE, with subjectAltName=DNS:NAME in it",
+);
+const OWN_AUTHORITY: Reason = reason::TLS_FAILED.with_hint(
+    "name this very certificate as one to trust (WAIT_TLS_CA_FILE), or make one that it signs",
+);
+const KEY: Reason = reason::TLS_FAILED
+    .with_hint("make a certificate with an RSA, P-256 or P-384 key, signed with SHA-256");
+
+/// The most names of a certificate that are shown, and how much of each.
+const SHOWN_NAMES: usize = 3;
+const SHOWN_NAME: usize = 64;
+
+/// A failure of TLS in words for people, with what helps.
+pub fn failure(error: &Error) -> NotReady {
+    let Error::InvalidCertificate(invalid) = error else {
+        return handshake_failure(error);
+    };
+    let own_words = || Cow::from(format!("the certificate is not valid: {invalid}"));
+    let (reason, detail): (_, Cow<'_, str>) = match invalid {
+        CertificateError::UnknownIssuer => (
+            AUTHORITY,
+            "the certificate is not signed by an authority that is trusted (UnknownIssuer)".into(),
+        ),
+        // MySQL gives the authority that it makes the same name on every server.
+        CertificateError::BadSignature => (
+            AUTHORITY,
+            "the certificate is signed by another authority than the trusted one of that name \
+             (BadSignature)"
+                .into(),
+        ),
+        CertificateError::Expired => (DATES, "the certificate has expired".into()),
+        CertificateError::ExpiredContext { time, not_after } => {
+            let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;
+            (
+                DATES,
+                format!("the certificate has expired, {days} days ago").into(),
+            )
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (DATES, "the certificate is not valid yet".into())
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let expected = expected.to_str();
+            match &presented[..] {
+                [] => (
+                    NO_NAME,
+                    format!(
+                        "the certificate is not valid for name {expected}: it has no subjectAltName, \
+                         and a common name does not count"
+                    )
+                    .into(),
+                ),
+                names => (
+                    OTHER_NAME,
+                    format!(
+                        "the certificate is not valid for name {expected}, but for {}",
+                        shown(names)
+                    )
+                    .into(),
+                ),
+            }
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            KEY,
+            "the certificate is signed with an algorithm that is not supported".into(),
+        ),
+        CertificateError::Other(OtherError(other)) => match other.downcast_ref() {
+            Some(webpki::Error::UnsupportedCertVersion) => (
+                VERSION,
+                "the certificate is of version 1 or 2, which is not supported".into(),
+            ),
+            Some(webpki::Error::CaUsedAsEndEntity) => (
+                OWN_AUTHORITY,
+                "the certificate is that of an authority and not of a server".into(),
+            ),
+            _ => (reason::TLS_FAILED, own_words()),
+        },
+        _ => (reason::TLS_FAILED, own_words()),
+    };
+    NotReady::new(&reason, detail)
+}
+
+fn handshake_failure(error: &Error) -> NotReady {
+    let (reason, words) = match error {
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity,
+        ) => (
+            NOTHING_IN_COMMON,
+            "the server has no TLS version or cipher suite in common",
+        ),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => (
+            CLIENT_CERTIFICATE,
+            "the server requires a client certificate",
+        ),
+        Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::UnsupportedCertificate,
+        ) => (
+            CLIENT_CERTIFICATE,
+            "the server does not accept the client certificate",
+        ),
+        Error::InvalidMessage(_) => (NOT_TLS, "an answer that is not TLS"),
+        _ => return NotReady::new(&reason::TLS_FAILED, error.to_string()),
+    };
+    NotReady::new(&reason, format!("{words} ({error})"))
+}
+
+/// Some of a certificate's names, which may be as many and as long as its maker likes.
+fn shown(names: &[String]) -> String {
+    let mut shown: Vec<_> = names
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(|name| name.chars().take(SHOWN_NAME).collect())
+        .collect();
+    let more = names.len() - shown.len();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
 }
 
 /// What follows from a certificate that is not trusted.
@@ -233,7 +457,7 @@ struct Verifier {
     /// supported.
     inner: Option<Arc<WebPkiServerVerifier>>,
     /// Authorities that the user has named.
-    authorities: Arc<[CertificateDer<'static>]>,
+    authorities: Vec<CertificateDer<'static>>,
     checks_name: bool,
     schemes: Vec<SignatureScheme>,
     if_distrusted: Distrust,

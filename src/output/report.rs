@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, error, info, warn};
 
 use super::live::{Line, Live};
-use crate::probe::NotReady;
+use crate::probe::{NotReady, Retry};
 use crate::process::exec::Command;
 use crate::settings::{Config, ConfigError, Notice, Timing};
 use crate::targets::Target;
@@ -48,7 +48,8 @@ pub fn waiting(config: &Config) {
         "pause between attempts: {interval}; connect timeout: {}",
         format_duration(connect_timeout)
     );
-    let targets: Vec<_> = config.targets.iter().map(Target::to_string).collect();
+    let targets = config.targets.iter().map(Target::to_string);
+    let targets: Vec<_> = targets.map(|target| cut(&target)).collect();
     if targets.is_empty() {
         info!(event = "waiting", "nothing to wait for");
         return;
@@ -73,12 +74,12 @@ pub fn pausing(duration: Duration, when: &str) {
 
 /// The command starts. Its arguments are not printed: they may hold secrets.
 pub fn starting(command: &Command) {
-    info!(event = "starting", "starting {}", command.name());
+    info!(event = "starting", "starting {}", cut(&command.name()));
 }
 
 /// Something of the system's that `wait` cannot do without failed.
 pub fn failed(what: &dyn fmt::Display) {
-    error!(event = "notice", "{what}");
+    error!(event = "notice", "{}", cut(&what.to_string()));
 }
 
 /// Something panicked, and most likely will at every attempt: it is logged once. The payload is not
@@ -98,8 +99,8 @@ pub struct Reporter {
     start: Instant,
     attempts: u64,
     last: Option<NotReady>,
-    /// When the last line was logged.
-    logged: Option<Instant>,
+    /// The reason of the last line, and when it was logged.
+    logged: Option<(&'static str, Instant)>,
     /// The names of reasons that have been logged as errors.
     alarmed: Vec<&'static str>,
     warned: bool,
@@ -129,55 +130,63 @@ impl Reporter {
         }
     }
 
-    /// An attempt that the deadline cut short too early to say anything.
-    pub fn unfinished(&mut self) {
+    /// An attempt begins.
+    pub fn begin(&mut self) {
         self.attempts += 1;
-    }
-
-    /// The only attempt has failed: there is one line, at the end.
-    pub fn failed(&mut self, why: NotReady) {
-        self.attempts += 1;
-        self.last = Some(why);
     }
 
     /// An attempt has failed: a line if the reason is a new one, or has been the same for a while. The
     /// first time that waiting will hardly help, it is an error: the wait goes on all the same,
     /// since users and schemas are often made late.
-    pub fn not_ready(&mut self, why: NotReady) {
-        self.attempts += 1;
-        self.pending(why);
+    pub fn not_ready(&mut self, why: NotReady, is_logged: bool) {
+        if is_logged {
+            self.log_change(&why);
+        }
+        self.last = Some(why);
     }
 
     /// An attempt has not ended yet, and will fail if it goes on like this.
-    pub fn pending(&mut self, why: NotReady) {
-        let last = self.last.as_ref();
-        let is_new = last.is_none_or(|last| last.reason.name != why.reason.name);
-        let is_long_ago = self
-            .logged
-            .is_some_and(|logged| logged.elapsed() >= SILENCE);
-        let is_shown = self.line.show(&why);
+    pub fn pending(&mut self, why: &NotReady) {
+        self.log_change(why);
+    }
+
+    /// The wait ends, and there is no answer to the last attempt. It is the reason unless the server
+    /// has decided before, or the attempt had little time to tell anything.
+    pub fn unanswered(&mut self, why: NotReady, is_telling: bool) {
+        let has_decided = |last: &NotReady| last.reason.retry != Retry::Soon;
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|last| is_telling && !has_decided(last))
+        {
+            self.last = Some(why);
+        }
+    }
+
+    fn log_change(&mut self, why: &NotReady) {
+        let is_new = self.logged.is_none_or(|(name, _)| name != why.reason.name);
+        let is_long_ago = self.logged.is_some_and(|(_, at)| at.elapsed() >= SILENCE);
+        let is_shown = self.line.show(why);
         let is_alarm = why.reason.permanent && !self.alarmed.contains(&why.reason.name);
         let level = match (is_alarm, is_shown) {
             (true, _) => Level::ERROR,
             (false, false) if is_new || is_long_ago => Level::INFO,
             (false, _) => Level::DEBUG,
         };
-        if level != Level::DEBUG {
-            self.logged = Some(Instant::now());
+        if level != Level::DEBUG || is_new {
+            self.logged = Some((why.reason.name, Instant::now()));
         }
         if is_alarm {
             self.alarmed.push(why.reason.name);
         }
-        self.last = Some(why);
         let after = duration(self.start.elapsed());
         let message = format!("{} is not ready after {after}", self.target);
-        self.log(level, "not_ready", &message);
+        self.log(why, level, "not_ready", &message);
     }
 
     /// The target is ready.
     pub fn ready(&mut self) {
         self.line.end();
-        self.attempts += 1;
         let (target, elapsed) = (&self.target, self.start.elapsed());
         info!(
             event = "ready",
@@ -196,18 +205,21 @@ impl Reporter {
         self.line.end();
         let (after, attempts) = (duration(self.start.elapsed()), attempts(self.attempts));
         let message = format!("{} is not ready after {after} and {attempts}", self.target);
-        self.log(Level::ERROR, "timed_out", &message);
+        if let Some(why) = &self.last {
+            self.log(why, Level::ERROR, "timed_out", &message);
+        }
     }
 
     /// A check has failed.
     pub fn failed_check(&mut self) {
         let message = format!("{} is not ready", self.target);
-        self.log(Level::ERROR, "not_ready", &message);
+        if let Some(why) = &self.last {
+            self.log(why, Level::ERROR, "not_ready", &message);
+        }
     }
 
-    /// Logs the last reason; an error has the hint too.
-    fn log(&self, level: Level, event: &str, message: &str) {
-        let Some(why) = &self.last else { return };
+    /// Logs a reason; an error has the hint too.
+    fn log(&self, why: &NotReady, level: Level, event: &str, message: &str) {
         let (elapsed_ms, reason) = (milliseconds(self.start.elapsed()), why.reason.name);
         let (detail, hint) = (cut(&why.detail), why.reason.hint);
         let (target, kind, attempts, code) = (&self.target, self.kind, self.attempts, &why.code);
@@ -234,7 +246,7 @@ impl Reporter {
 const LONGEST: usize = 500;
 
 /// Cuts a text that may be a server's to a bounded length.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -273,7 +285,7 @@ mod tests {
         let mut reporter = Reporter::new(&target, Instant::now(), &Live::default());
         let mut lines_after = async |reason, ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;
-            reporter.not_ready(NotReady::new(reason, "as it is"));
+            reporter.not_ready(NotReady::new(reason, "as it is"), true);
             let events = capture.events("not_ready");
             let lines = events.iter().filter(|event| event.level <= Level::INFO);
             lines.count()
@@ -286,5 +298,32 @@ mod tests {
         assert_eq!(lines_after(closed, 0).await, 3);
         assert_eq!(lines_after(closed, 9_999).await, 3);
         assert_eq!(lines_after(refused, 0).await, 4);
+    }
+
+    #[tokio::test]
+    async fn long_names_and_observations_are_cut_short() {
+        let capture = Capture::start();
+        let long = "x".repeat(10_000);
+        let target = crate::kinds::path(format!("/{long}").as_ref());
+        let mut reporter = Reporter::new(&target, Instant::now(), &Live::default());
+        reporter.not_ready(NotReady::new(&reason::CLOSED, &*long), true);
+        reporter.ready();
+        reporter.timed_out();
+        failed(&long);
+        starting(&Command {
+            program: format!("/{long}").into(),
+            args: Vec::new(),
+        });
+        for event in ["not_ready", "ready", "timed_out", "notice", "starting"] {
+            let event = &capture.events(event)[0];
+            for field in ["message", "target", "detail"] {
+                assert!(event.field(field).len() < 1_300, "{field} of {event:?}");
+            }
+        }
+        let timed_out = &capture.events("timed_out")[0];
+        assert!(
+            timed_out.field("detail").ends_with("x\u{2026}"),
+            "{timed_out:?}"
+        );
     }
 }

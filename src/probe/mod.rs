@@ -1,9 +1,11 @@
 //! One attempt at one target: the interface between the wait loop and the kinds of targets.
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod reason;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +13,15 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::net::{At, Network, Stream};
 #[cfg(feature = "tls")]
-use crate::net::{Verdict, tls::Tls};
+use crate::net::{
+    Verdict,
+    tls::{self, Tls},
+};
 use crate::targets::{Password, Secret};
 pub use reason::{NotReady, Reason, Retry};
 
@@ -36,32 +42,66 @@ pub trait Probe: fmt::Debug + Send + Sync {
 pub struct Attempt {
     network: Arc<Network>,
     overlap: Overlap,
+    stop: Stop,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    stage: Stage,
     phase: &'static str,
     warning: Option<&'static str>,
-    /// A connection that is there already.
-    connected: Option<Stream>,
+    /// Connections that are there already, in place of the network.
+    connected: Option<VecDeque<Stream>>,
+    /// The permit to run a statement.
+    statement: Option<OwnedSemaphorePermit>,
+    /// The passwords that have been used.
+    passwords: Vec<Secret>,
+}
+
+/// How far an attempt has come: what may happen to it when it takes long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// No connection is there: it may be given up at any time.
+    #[default]
+    Reaching,
+    /// The server has accepted the connection and sent nothing: to close it may count against the
+    /// host, and another attempt may be made beside it.
+    Connected,
+    /// The server has sent something: to end now may leave a mark.
+    Talking,
+    /// The server runs a statement: it must neither be repeated nor left running.
+    Working,
 }
 
 impl Attempt {
-    /// An attempt over the network.
-    pub fn new(network: Arc<Network>, overlap: Overlap) -> Self {
+    /// An attempt over the network, which is to end once `stop` says so.
+    pub fn new(network: Arc<Network>, overlap: Overlap, stop: Stop) -> Self {
         Self {
             network,
             overlap,
+            stop,
             state: Mutex::default(),
         }
     }
 
-    /// An attempt over a connection that is there already, such as one with a scripted server.
-    pub fn over(network: Arc<Network>, stream: Stream) -> Self {
-        let attempt = Self::new(network, Overlap::default());
-        attempt.state().connected = Some(stream);
+    /// An attempt over connections that are there already, such as those with a scripted server; once
+    /// they are used up every other is refused.
+    pub fn over(
+        network: Arc<Network>,
+        streams: impl IntoIterator<Item = Stream>,
+        stop: Stop,
+    ) -> Self {
+        let attempt = Self::new(network, Overlap::default(), stop);
+        attempt.state().connected = Some(streams.into_iter().collect());
         attempt
+    }
+
+    /// The same beside others of the target.
+    #[cfg(test)]
+    pub(crate) fn sharing(mut self, overlap: &Overlap) -> Self {
+        self.overlap = overlap.clone();
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -73,10 +113,15 @@ impl Attempt {
     /// # Errors
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
-        if let Some(stream) = self.state().connected.take() {
-            return Ok(stream);
-        }
-        self.network.connect(at, self).await
+        self.advance(Stage::Reaching);
+        let connected = self.state().connected.as_mut().map(VecDeque::pop_front);
+        let stream = match connected {
+            Some(stream) => stream
+                .ok_or_else(|| NotReady::new(&reason::REFUSED, "there is no other connection"))?,
+            None => self.network.connect(at, self).await?,
+        };
+        self.advance(Stage::Connected);
+        Ok(stream)
     }
 
     /// Goes on with TLS.
@@ -106,6 +151,47 @@ impl Attempt {
         self.state().phase = phase;
     }
 
+    /// The server has answered something.
+    pub fn talking(&self) {
+        self.advance(Stage::Talking);
+    }
+
+    /// Goes on to another stage. A statement that runs decides what may happen to the attempt, whatever
+    /// is done beside it.
+    fn advance(&self, stage: Stage) {
+        let mut state = self.state();
+        if state.stage != Stage::Working {
+            state.stage = stage;
+        }
+    }
+
+    /// The server runs a statement, which outlives the connect timeout. Until it has ended no other
+    /// is started; once [`stopped`](Self::stopped), it has to be ended on the server.
+    pub async fn working(&self, phase: &'static str) {
+        self.phase(phase);
+        // Never closed. Where another attempt runs its statement, that one decides.
+        let permit = Arc::clone(&self.overlap.statements).acquire_owned().await;
+        let mut state = self.state();
+        state.statement = permit.ok();
+        state.stage = Stage::Working;
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.state().stage
+    }
+
+    /// Returns when the wait ends and this attempt has not.
+    pub async fn stopped(&self) {
+        self.stop.stopped().await;
+    }
+
+    /// How long the wait may still take; `None` is for ever.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = self.stop.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// The current step.
     pub fn current_phase(&self) -> &'static str {
         self.state().phase
@@ -131,15 +217,29 @@ impl Attempt {
     /// # Errors
     /// `missing`, where the file is missing, empty or unreadable.
     pub async fn password<'a>(&self, from: &'a Password) -> Result<Cow<'a, Secret>, NotReady> {
-        match from {
-            Password::Given(password) => Ok(Cow::Borrowed(password)),
-            Password::File(path) => {
+        let password = match from {
+            Password::Given(password) => Cow::Borrowed(password),
+            Password::File(file) => {
                 self.phase("reading the password's file");
-                let file = path.clone();
-                let contents = self.overlap.aside(move || file.read()).await;
-                path.parse(contents).map(Cow::Owned)
+                let contents = self.overlap.read(file.path()).await;
+                Cow::Owned(file.parse(contents)?)
+            }
+        };
+        self.state().passwords.push(password.as_ref().clone());
+        Ok(password)
+    }
+
+    /// The same without the passwords that a server may have put into its words.
+    pub(crate) fn without_secrets(&self, mut why: NotReady) -> NotReady {
+        for password in self.state().passwords.iter().map(Secret::expose) {
+            // Where it is that short, the gaps would tell it.
+            match password.len() {
+                0 => {}
+                1..4 if why.detail.contains(password) => "…".clone_into(&mut why.detail),
+                _ => why.detail = why.detail.replace(password, "…"),
             }
         }
+        why
     }
 
     /// A connection that broke.
@@ -149,7 +249,9 @@ impl Attempt {
         if let Some(error) = error.get_ref() {
             // Even after the handshake, as when a client certificate is required.
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                return NotReady::new(&reason::TLS_FAILED, format!("{error} while {phase}"));
+                let mut why = tls::failure(error);
+                why.detail = format!("{} while {phase}", why.detail);
+                return why;
             }
         }
         let mut why = NotReady::from_io(error);
@@ -182,6 +284,67 @@ impl Attempt {
     }
 }
 
+/// The end of a wait, at its deadline or by a signal.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// The deadline; `None` is never.
+    pub deadline: Option<Instant>,
+    /// Whether a signal has ended the wait, or its deadline.
+    ended: watch::Sender<Option<End>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Deadline,
+    Signal,
+}
+
+impl Stop {
+    /// The same with a deadline.
+    pub(crate) fn with_deadline(&self, deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
+    /// Ends the wait at its deadline.
+    pub(crate) fn stop(&self) {
+        self.ended.send_if_modified(|end| {
+            let is_first = end.is_none();
+            end.get_or_insert(End::Deadline);
+            is_first
+        });
+    }
+
+    /// Ends the wait by a signal.
+    pub fn stop_by_signal(&self) {
+        self.ended.send_replace(Some(End::Signal));
+    }
+
+    /// Whether a signal has ended the wait.
+    pub(crate) fn is_by_signal(&self) -> bool {
+        *self.ended.borrow() == Some(End::Signal)
+    }
+
+    /// Returns when the wait has ended.
+    pub async fn stopped(&self) {
+        let mut ended = self.ended.subscribe();
+        // The sender is here, so that it is not gone.
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+}
+
+impl Default for Stop {
+    /// Never, unless it is stopped.
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            ended: watch::Sender::new(None),
+        }
+    }
+}
+
 /// The stack of a thread that looks at a path, reads a file or has the C library look up a name, in
 /// bytes.
 const STACK: usize = 256 * 1024;
@@ -196,6 +359,8 @@ pub struct Overlap {
     descriptors: usize,
     /// One permit for every thread that may be stuck.
     threads: Arc<Semaphore>,
+    /// The permit to run a statement.
+    statements: Arc<Semaphore>,
 }
 
 impl Overlap {
@@ -213,6 +378,7 @@ impl Overlap {
             pace: Self::SHORTEST_PACE,
             descriptors: descriptors.min(Self::MOST_DESCRIPTORS),
             threads: Arc::new(Semaphore::new(Self::MOST)),
+            statements: Arc::new(Semaphore::new(1)),
         }
     }
 

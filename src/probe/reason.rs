@@ -32,6 +32,10 @@ pub enum Retry {
     Politely,
     /// The server has refused it, and may count that.
     BackOff,
+    /// The server has refused the password, and may lock the account.
+    Denied,
+    /// The server counts it against the host.
+    Rarely,
 }
 
 impl Reason {
@@ -68,7 +72,7 @@ macro_rules! reasons {
 
 // The contract's names; a kind's own reasons are in its module.
 reasons! {
-    UNRESOLVED "unresolved" Soon:
+    UNRESOLVED "unresolved" Politely:
         "there is no such name, or no name server",
         "is the name right, and is its service started and on the same network?";
     REFUSED "refused" Soon:
@@ -86,13 +90,13 @@ reasons! {
     PROTOCOL "protocol" Soon:
         "the server answers in another protocol",
         "is this the right port, and the right scheme?";
-    TLS_FAILED "tls_failed" BackOff permanent:
+    TLS_FAILED "tls_failed" Rarely permanent:
         "TLS cannot be agreed on, or the certificate is not trusted",
         "check the server's certificate and WAIT_TLS_CA_FILE";
     MISSING "missing" Soon:
         "the path, the socket or the file of a password does not exist",
         "is the volume mounted, and what creates the file?";
-    ACCESS_DENIED "access_denied" BackOff permanent:
+    ACCESS_DENIED "access_denied" Denied permanent:
         "the server denies the login",
         "check the user and the password, here and on the server";
     UNKNOWN_DATABASE "unknown_database" BackOff permanent:
@@ -117,7 +121,7 @@ reasons! {
         "the server refuses the query",
         "have the migrations run, and is the query right?";
     QUERY_EMPTY "query_empty" Politely:
-        "the query returns no row",
+        "the query returns no row whose first column is true",
         "have the migrations run, and is the query right?";
     SERVER_ERROR "server_error" BackOff:
         "the server reports an error that has no other reason",

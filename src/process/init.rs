@@ -5,12 +5,15 @@
 //! had happened, so that nothing else in the program knows of any of this.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 
 use nix::libc::{self, c_int};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 
-use super::sys::{self, Change, Disposition, OneThread, Received};
+use super::exit::Exit;
+use super::sys::{self, Change, Disposition, OneThread, Signals};
+use crate::output::{log, report};
 use crate::settings::cli::Early;
 use crate::settings::environment;
 use crate::targets::one_of;
@@ -60,7 +63,7 @@ pub fn start(early: Early<'_>, mask: &sys::Mask, thread: &OneThread) -> nix::Res
         if !is_pid_1 {
             sys::become_subreaper();
         }
-        fork(is_pid_1, thread)
+        fork(is_pid_1, mask, thread)
     } else {
         if is_pid_1 {
             sys::end_on_signals();
@@ -73,7 +76,7 @@ pub fn start(early: Early<'_>, mask: &sys::Mask, thread: &OneThread) -> nix::Res
 
 /// Forks; returns in the child, which has a process group of its own, in the foreground of the
 /// terminal if there is one.
-fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
+fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()> {
     let terminal = sys::terminal_of(sys::own_group());
     // Where SIGCHLD is ignored, as it may be inherited, the kernel reaps children by itself and
     // sends no signal.
@@ -92,7 +95,12 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
             if environment::asks_for_scrub(scrub) {
                 sys::overwrite_in_environment(thread, environment::is_scrubbed);
             }
-            let code = supervise(child, is_pid_1);
+            let code = supervise(child, is_pid_1, mask).unwrap_or_else(|error| {
+                log::init(log::Settings::default());
+                report::failed(&format_args!("cannot look after the command: {error}"));
+                sys::terminate(child);
+                Exit::CannotExecute.code()
+            });
             // Where this is not PID 1, the shell goes on at the terminal.
             if let Some(terminal) = sys::terminal_of(child) {
                 sys::bring_to_foreground(terminal, sys::own_group());
@@ -102,19 +110,20 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
     }
 }
 
-/// The init: returns the status of the child once it has ended.
-/// It never ends the child by itself; that is for those who send signals.
-fn supervise(child: Pid, is_pid_1: bool) -> i32 {
+/// The init: returns the status of the child once it has ended. It never ends the child by itself;
+/// that is for those who send signals.
+///
+/// # Errors
+/// The system's, where it refuses what an init cannot do without.
+fn supervise(child: Pid, is_pid_1: bool, mask: &sys::Mask) -> io::Result<i32> {
     sys::give_back_code();
+    let mut signals = Signals::new(mask)?;
     loop {
-        let received = Received::next();
-        if !received.is_about_children() {
-            received.pass_on(child);
-        }
         // One signal may stand for many children, and the kernel's may have been merged into
-        // another process's SIGCHLD; so the children are looked at every time.
+        // another process's SIGCHLD; so the children are looked at every time. The first time is for
+        // one that has ended before its signal was waited for.
         let mut status = None;
-        while let Some((pid, change)) = sys::next_change() {
+        while let Some((pid, change)) = sys::next_change()? {
             match change {
                 Change::Ended(code) if pid == child => status = Some(code),
                 Change::Stopped(signal) if pid == child && !is_pid_1 => stop_with(child, signal),
@@ -122,7 +131,11 @@ fn supervise(child: Pid, is_pid_1: bool) -> i32 {
             }
         }
         if let Some(status) = status {
-            return status;
+            return Ok(status);
+        }
+        let received = signals.receive()?;
+        if !received.is_about_children() {
+            received.pass_on(child);
         }
     }
 }

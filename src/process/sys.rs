@@ -2,13 +2,13 @@
 //! parent, and what an init is made of. The only module with `unsafe` in it.
 #![allow(unsafe_code)]
 
-use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd as _, AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{OFlag, open};
 use nix::libc::{self, c_char, c_int};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal::{
@@ -20,6 +20,8 @@ use nix::sys::signal::{
 };
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The promise that the process has one thread: what forks or changes the environment asks for it.
 #[derive(Debug)]
@@ -162,25 +164,26 @@ const HARMLESS: [Signal; 8] = [
     SIGPIPE, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
 ];
 
-/// A signal mask that has to be put back.
+/// A signal mask that has to be put back; none where the system refuses to change it.
 #[derive(Debug)]
-pub struct Mask(SigSet);
+pub struct Mask(Option<SigSet>);
 
 /// Blocks every signal but faults, and returns the mask from before.
 pub fn block_signals() -> Mask {
     let mut before = SigSet::empty();
-    // It fails only for arguments that are none.
-    let _ = sigprocmask(
+    let set = sigprocmask(
         SigmaskHow::SIG_SETMASK,
         Some(&all_but_faults()),
         Some(&mut before),
     );
-    Mask(before)
+    Mask(set.is_ok().then_some(before))
 }
 
 /// Puts a signal mask back; what has arrived in the meantime takes effect now.
 pub fn restore(mask: &Mask) {
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), None);
+    if let Some(before) = &mask.0 {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(before), None);
+    }
 }
 
 fn all_but_faults() -> SigSet {
@@ -209,14 +212,17 @@ fn last_signal() -> c_int {
     libc::SIGUSR2
 }
 
-/// Sets a handler for every signal that ends a process by default, unless the signal is ignored.
-/// Those that cannot be caught are refused by the system.
+/// Sets a handler for signals, apart from those that are ignored. Those that cannot be caught are
+/// refused by the system.
 ///
 /// # Safety
 /// The handler does nothing that a signal handler may not do.
-unsafe fn handle_ending_signals(handler: extern "C" fn(c_int)) -> Vec<(c_int, libc::sighandler_t)> {
+unsafe fn handle(
+    signals: impl Iterator<Item = c_int>,
+    handler: extern "C" fn(c_int),
+) -> Vec<(c_int, libc::sighandler_t)> {
     let mut before = Vec::new();
-    for number in ending_signals() {
+    for number in signals {
         // SAFETY: the handler is one by the caller's promise; what was ignored stays so.
         unsafe {
             let old = libc::signal(number, handler as libc::sighandler_t);
@@ -237,71 +243,98 @@ pub fn end_on_signals() {
         unsafe { libc::_exit(128 + signal) }
     }
     // SAFETY: the handler does nothing but end the process.
-    unsafe { handle_ending_signals(end) };
+    unsafe { handle(ending_signals(), end) };
 }
 
-/// The signals that would end this process, caught so that a last line can be logged.
+/// Signals that are caught, in the order in which they arrive.
 #[derive(Debug)]
 pub struct Caught {
     before: Vec<(c_int, libc::sighandler_t)>,
-    reader: PipeReader,
-    _writer: PipeWriter,
+    reader: OwnedFd,
+    _writer: OwnedFd,
 }
 
 /// The end of a pipe that the handler writes a signal's number to.
 static WRITER: AtomicI32 = AtomicI32::new(-1);
 
 impl Caught {
-    /// Catches them.
+    /// Catches the signals that would end this process, so that a last line can be logged.
     ///
     /// # Errors
     /// The system's, where there is no descriptor for a pipe.
-    pub fn new() -> io::Result<Self> {
+    pub fn ending() -> io::Result<Self> {
+        // So that it can be looked at before there is a signal.
+        Self::new(ending_signals(), OFlag::O_NONBLOCK)
+    }
+
+    fn new(signals: impl Iterator<Item = c_int>, flags: OFlag) -> io::Result<Self> {
         extern "C" fn note(signal: c_int) {
             let number = signal as u8; // there are no more than 64
-            let errno = Errno::last_raw();
-            // SAFETY: write may be called in a signal handler. Where the pipe has no room, there is
-            // a signal in it already, and one is enough.
-            unsafe {
-                libc::write(
-                    WRITER.load(Ordering::Relaxed),
-                    (&raw const number).cast(),
-                    1,
-                )
-            };
+            let (writer, errno) = (WRITER.load(Ordering::Relaxed), Errno::last_raw());
+            // SAFETY: write may be called in a signal handler. A pipe has room for signals enough.
+            unsafe { libc::write(writer, (&raw const number).cast(), 1) };
             Errno::set_raw(errno);
         }
-        let (reader, writer) = io::pipe()?;
-        for end in [reader.as_fd(), writer.as_fd()] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
+        let (reader, writer) = pipe(flags)?;
         WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
         Ok(Self {
             // SAFETY: the handler only writes to a pipe, and leaves errno as it was.
-            before: unsafe { handle_ending_signals(note) },
+            before: unsafe { handle(signals, note) },
             reader,
             _writer: writer,
         })
     }
 
-    /// A pipe that can be read from once there is a signal.
+    /// The next signal. Without `O_NONBLOCK` it is waited for.
+    fn next(&self) -> io::Result<c_int> {
+        let mut number = [0];
+        loop {
+            match nix::unistd::read(&self.reader, &mut number) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()), // this has the writer
+                Ok(_) => return Ok(number[0].into()),
+            }
+        }
+    }
+
+    /// Readable, in a runtime, once there is a signal.
     ///
     /// # Errors
-    /// The system's, where there is no descriptor.
-    pub fn reader(&self) -> io::Result<OwnedFd> {
-        Ok(self.reader.try_clone()?.into())
+    /// The system's.
+    pub fn watch(&self) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+        // SAFETY: a borrowed descriptor is open and the same for as long as it is borrowed.
+        let watched =
+            unsafe { AsyncFd::register_with_interest(self.reader.as_fd(), Interest::READABLE) };
+        Ok(watched?)
     }
 
     /// Puts the dispositions back, and returns the first signal that was caught.
-    pub fn stop(mut self) -> Option<c_int> {
+    pub fn stop(self) -> Option<c_int> {
         for (number, handler) in &self.before {
             // SAFETY: it is the disposition from before.
             unsafe { libc::signal(*number, *handler) };
         }
-        let mut number = [0];
-        let read = self.reader.read(&mut number).ok()?;
-        (read == 1).then(|| number[0].into())
+        self.next().ok()
     }
+}
+
+/// A pipe that is closed by exec.
+#[cfg(target_os = "linux")]
+fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | flags)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+    let (reader, writer) = nix::unistd::pipe()?;
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(end, FcntlArg::F_SETFL(flags))?;
+    }
+    Ok((reader, writer))
 }
 
 /// Ends this process as a signal that was caught would have done. As PID 1, which the kernel spares,
@@ -327,6 +360,83 @@ pub fn fork(_: &OneThread) -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// The signals that are sent to an init, one after the other.
+#[derive(Debug)]
+pub enum Signals {
+    /// They are blocked, and waited for.
+    Blocked,
+    /// They are caught, where the system refuses to wait for them, as a tight seccomp profile may.
+    Caught(Caught),
+}
+
+impl Signals {
+    /// Those that [`block_signals`] has blocked. Where it was refused they are caught from now on: the
+    /// kernel drops what is neither blocked nor caught.
+    ///
+    /// # Errors
+    /// The system's, where there is no way to wait for one.
+    pub fn new(mask: &Mask) -> io::Result<Self> {
+        match mask.0 {
+            Some(_) => Ok(Self::Blocked),
+            None => Self::caught(),
+        }
+    }
+
+    fn caught() -> io::Result<Self> {
+        let faults = FAULTS.map(|signal| signal as c_int);
+        let others = (1..=last_signal()).filter(|number| !faults.contains(number));
+        Ok(Self::Caught(Caught::new(others, OFlag::empty())?))
+    }
+
+    /// Waits for a signal.
+    ///
+    /// # Errors
+    /// The system's, where there is no way to wait for one.
+    pub fn receive(&mut self) -> io::Result<Received> {
+        loop {
+            match self {
+                Self::Caught(caught) => {
+                    let number = caught.next()?;
+                    return Ok(Received {
+                        number,
+                        is_from_kernel: true, // it is only asked for SIGCHLD
+                    });
+                }
+                Self::Blocked => match wait_for_blocked() {
+                    Ok(received) => return Ok(received),
+                    Err(Errno::EINTR) => {}
+                    Err(_) => {
+                        *self = Self::caught()?;
+                        // Those that have arrived are caught now.
+                        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+                    }
+                },
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn wait_for_blocked() -> nix::Result<Received> {
+    let set = all_but_faults();
+    // SAFETY: siginfo_t is plain data for the kernel to fill in.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to what they have to be.
+    let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
+    Errno::result(number).map(|number| Received {
+        number,
+        is_from_kernel: info.si_code > 0,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_blocked() -> nix::Result<Received> {
+    all_but_faults().wait().map(|signal| Received {
+        number: signal as c_int,
+        is_from_kernel: signal == SIGCHLD,
+    })
+}
+
 /// A signal that was sent to this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
@@ -335,38 +445,6 @@ pub struct Received {
 }
 
 impl Received {
-    /// Waits for a signal among those that [`block_signals`] blocks.
-    #[cfg(target_os = "linux")]
-    pub fn next() -> Self {
-        let set = all_but_faults();
-        // SAFETY: siginfo_t is plain data for the kernel to fill in.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        loop {
-            // SAFETY: both pointers are to what they have to be.
-            let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
-            if number > 0 {
-                return Self {
-                    number,
-                    is_from_kernel: info.si_code > 0,
-                };
-            }
-        }
-    }
-
-    /// Waits for a signal among those that [`block_signals`] blocks.
-    #[cfg(not(target_os = "linux"))]
-    pub fn next() -> Self {
-        let set = all_but_faults();
-        loop {
-            if let Ok(signal) = set.wait() {
-                return Self {
-                    number: signal as c_int,
-                    is_from_kernel: signal == SIGCHLD,
-                };
-            }
-        }
-    }
-
     /// Whether the kernel sent it because a child has changed, and no process did.
     pub fn is_about_children(&self) -> bool {
         self.number == libc::SIGCHLD && self.is_from_kernel
@@ -390,7 +468,10 @@ pub enum Change {
 }
 
 /// The next change of any child's state; one that has ended is reaped. `None` if there is none.
-pub fn next_change() -> Option<(Pid, Change)> {
+///
+/// # Errors
+/// The system's, where it refuses to say.
+pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
     // SAFETY: the pointer is to a status.
@@ -402,7 +483,16 @@ pub fn next_change() -> Option<(Pid, Change)> {
     } else {
         Change::Ended(libc::WEXITSTATUS(status))
     };
-    (pid > 0).then(|| (Pid::from_raw(pid), change))
+    match Errno::result(pid) {
+        Ok(0) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
+        Ok(pid) => Ok(Some((Pid::from_raw(pid), change))),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: Pid) {
+    let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
 }
 
 /// Stops this process, until another process continues it.

@@ -45,7 +45,7 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub timeout: Option<String>,
 
-    /// Longest time for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
+    /// Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub connect_timeout: Option<String>,
 
@@ -118,7 +118,8 @@ fn after_help() -> String {
 TARGET is HOST:PORT, a URL, or env:NAME for the value of the variable NAME; options follow a '#'.
 Schemes: {}.
 DURATION is a number of seconds, or for example 500ms or 1m 30s; --timeout also takes infinity.
-A flag beats its variable. Only as variables: WAIT_SCRUB, WAIT_TLS_CA_FILE, SSL_CERT_FILE{}
+A flag beats its variable. Only as variables: WAIT_SCRUB, SSL_CERT_FILE,
+WAIT_TLS_CA_FILE, WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE{}
 
 Exit status: 0 all is ready and there is no command, 1 not ready in time, 2 unusable settings, 126
 or 127 the command cannot be executed or found, 128+n ended by signal n, otherwise the command's.",

@@ -57,6 +57,10 @@ pub const SCRUB: Variable = variable("WAIT_SCRUB");
 pub const TLS_CA_FILE: Variable = variable("WAIT_TLS_CA_FILE");
 /// The same, by the name that OpenSSL and others know it by.
 pub const SSL_CERT_FILE: Variable = variable("SSL_CERT_FILE");
+/// A client certificate, for servers that ask for one.
+pub const TLS_CERT_FILE: Variable = variable("WAIT_TLS_CERT_FILE");
+/// Its key.
+pub const TLS_KEY_FILE: Variable = variable("WAIT_TLS_KEY_FILE");
 
 /// All of them but those of the kinds, in the order of the documentation.
 pub const ALL: &[&Variable] = &[
@@ -73,6 +77,8 @@ pub const ALL: &[&Variable] = &[
     &LOG_FORMAT,
     &SCRUB,
     &TLS_CA_FILE,
+    &TLS_CERT_FILE,
+    &TLS_KEY_FILE,
     &SSL_CERT_FILE,
 ];
 

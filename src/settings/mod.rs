@@ -504,6 +504,7 @@ impl<'a> Resolver<'a> {
                 Ok(given) => Ok(given.map(|given| given.value)),
                 Err(error) => Err(Expected::new(error.to_string())),
             },
+            file: self.surroundings.file,
             notices: RefCell::default(),
         };
         let target = Target::at(address, &defaults)?;

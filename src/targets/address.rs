@@ -141,7 +141,12 @@ impl Address {
             pairs.partition(|pair| known.contains(&name(pair).as_str()));
         if !others.is_empty() && self.origin == Origin::Ours {
             // It is not said which: it may be what a '?' and a ',' have cut out of a password.
-            return Err(Expected::one_of("an unknown parameter: expected", known));
+            return Err(match known {
+                [] => {
+                    Expected::new("expected no parameter after '?': there are none for this target")
+                }
+                known => Expected::one_of("an unknown parameter: expected", known),
+            });
         }
         let known_ones = known_ones.join("&");
         self.query = Some(known_ones)

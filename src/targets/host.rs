@@ -1,7 +1,7 @@
 //! Hosts and ports.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::Expected;
@@ -22,6 +22,8 @@ pub enum Host {
     Name(String),
     /// As it is.
     Address(IpAddr),
+    /// An address that is one only together with a network interface, by its name or number.
+    Zoned(Ipv6Addr, String),
 }
 
 impl Endpoint {
@@ -64,10 +66,16 @@ impl FromStr for Host {
         let expected = || Expected::new("expected a host name, an IPv4 address or [IPv6]");
         if let Some(inner) = text.strip_prefix('[') {
             let address = inner.strip_suffix(']').ok_or_else(expected)?;
+            let (address, zone) = address.split_once('%').unwrap_or((address, ""));
             let address: Ipv6Addr = address.parse().map_err(|_| expected())?;
-            return Ok(Self::Address(address.into()));
+            let is_zone = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            return match zone {
+                "" => Ok(Self::Address(address.into())),
+                zone if zone.bytes().all(is_zone) => Ok(Self::Zoned(address, zone.to_owned())),
+                _ => Err(expected()),
+            };
         }
-        if let Ok(address) = text.parse() {
+        if let Some(address) = text.parse().ok().or_else(|| short_ipv4(text)) {
             return Ok(Self::Address(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
@@ -90,8 +98,34 @@ impl fmt::Display for Host {
             Self::Name(name) => f.write_str(name),
             Self::Address(IpAddr::V4(address)) => address.fmt(f),
             Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Zoned(address, zone) => write!(f, "[{address}%{zone}]"),
         }
     }
+}
+
+/// The other forms of an IPv4 address that getaddrinfo takes: fewer parts, of which the last fills the
+/// rest, in decimal, octal or hexadecimal.
+fn short_ipv4(text: &str) -> Option<IpAddr> {
+    let parse = |part: &str| match (part.strip_prefix("0x"), part.strip_prefix('0')) {
+        (Some(hexadecimal), _) => u32::from_str_radix(hexadecimal, 16).ok(),
+        (_, Some(octal)) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
+        _ => part.parse().ok(),
+    };
+    let starts_with_digit = |part: &str| part.starts_with(|c: char| c.is_ascii_digit());
+    let parts = text
+        .split('.')
+        .map(|part| starts_with_digit(part).then(|| parse(part))?);
+    let parts: Vec<u32> = parts.collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    let bits = 32_u32
+        .checked_sub(8 * first.len() as u32)
+        .filter(|bits| *bits > 0)?;
+    let is_too_large = u64::from(*last) >= 1 << bits || first.iter().any(|part| *part > 255);
+    let high = first
+        .iter()
+        .fold(0_u64, |high, part| high << 8 | u64::from(*part));
+    let address = (high << bits) as u32 | last;
+    (!is_too_large).then(|| Ipv4Addr::from(address).into())
 }
 
 /// A port is one to five digits, and not zero.
@@ -116,6 +150,14 @@ mod tests {
             ("[::1]:80", "[::1]:80"),
             ("::1:80", "[::1]:80"),
             ("env:3306", "env:3306"),
+            ("[fe80::1%eth0]:80", "[fe80::1%eth0]:80"),
+            ("127.1:80", "127.0.0.1:80"),
+            ("0x7f.1:80", "127.0.0.1:80"),
+            ("0177.0.0.01:80", "127.0.0.1:80"),
+            ("2130706433:80", "127.0.0.1:80"),
+            ("1.2.3.4.5:80", "1.2.3.4.5:80"),
+            ("127.1.x:80", "127.1.x:80"),
+            ("256.1.1.1:80", "256.1.1.1:80"),
         ] {
             let endpoint: Endpoint = written.parse().expect(written);
             assert_eq!(endpoint.to_string(), printed, "{written}");
@@ -142,6 +184,7 @@ mod tests {
             ("a..b:80", host),
             ("[::1:80", host),
             ("[db]:80", host),
+            ("[fe80::1%e h]:80", host),
             ("user@db:80", host),
         ] {
             let error = text.parse::<Endpoint>().expect_err(text).to_string();

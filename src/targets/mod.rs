@@ -10,9 +10,15 @@ pub mod secret;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use crate::net::At;
+#[cfg(feature = "tls")]
+use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
 use crate::probe::Probe;
+#[cfg(feature = "tls")]
+use crate::settings::environment;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
 pub use kind::{Kind, Parameters, Parse, Scheme, Setting};
@@ -149,6 +155,8 @@ pub struct Defaults<'a> {
     pub kind: &'static Kind,
     /// The value of a variable, `None` if it is empty.
     pub variable: &'a dyn Fn(&str) -> Result<Option<String>, Expected>,
+    /// The contents of a file with certificates.
+    pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Things that the user should know.
     pub notices: RefCell<Vec<String>>,
 }
@@ -233,6 +241,52 @@ impl Defaults<'_> {
             (None, Some(path)) => Ok(from_file(&path)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// How TLS is to be made, with the files that the target's options or the variables name.
+    ///
+    /// # Errors
+    /// Files that cannot be read or hold no certificates, and a certificate without its key.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self, address: &Address, verification: Verification) -> Result<Tls, Expected> {
+        let read = |what: &str, path: &str| {
+            (self.file)(Path::new(path))
+                .map_err(|error| Expected::new(format!("expected {what} to be readable: {error}")))
+        };
+        let name = |option, variable: &str| match address.option(option) {
+            Some(path) => Ok(Some(path.to_owned())),
+            None => (self.variable)(variable),
+        };
+        let authorities = match address.option("ca-file") {
+            None => Vec::new(),
+            Some(path) => certificates_from_pem(&read("ca-file", path)?).ok_or_else(|| {
+                Expected::new("expected ca-file to hold certificates in PEM format")
+            })?,
+        };
+        let certificate = name("cert-file", environment::TLS_CERT_FILE.name)?;
+        let key = name("key-file", environment::TLS_KEY_FILE.name)?;
+        let identity = match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                let pem = (read("cert-file", &certificate)?, read("key-file", &key)?);
+                let identity = Identity::from_pem(&pem.0, &pem.1);
+                Some(identity.ok_or_else(|| {
+                    Expected::new("expected a certificate and its key in PEM format")
+                })?)
+            }
+            _ => {
+                return Err(Expected::new(
+                    "expected both cert-file and key-file, or neither",
+                ));
+            }
+        };
+        let host = address.endpoint.host.clone();
+        Ok(Tls {
+            host,
+            verification,
+            authorities,
+            identity,
+        })
     }
 
     /// The statement that must return a row: the target's own, or the kind's.

@@ -1,14 +1,10 @@
 //! Text that is never printed.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::probe::{NotReady, reason};
-
-/// The longest file with a password or certificates that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
 
 /// Text that neither `Debug` nor anything else prints.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,12 +47,9 @@ impl SecretFile {
         Self(path.into())
     }
 
-    /// The contents.
-    ///
-    /// # Errors
-    /// The system's, and for a file that is too long.
-    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
-        read(&self.0)
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The secret in the contents of the file.
@@ -96,24 +89,5 @@ impl fmt::Display for SecretFile {
             true => self.0.display().fmt(f),
             false => f.write_str("…"),
         }
-    }
-}
-
-/// Reads a file that is to be read whole, such as one with certificates.
-///
-/// # Errors
-/// The system's, for anything but a regular file, and for a file that is too long.
-pub fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
-    // A pipe or a device might never end.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut contents = Vec::new();
-    let read = File::open(path)?
-        .take(LONGEST_FILE + 1)
-        .read_to_end(&mut contents)?;
-    match read as u64 > LONGEST_FILE {
-        true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(contents),
     }
 }

@@ -14,40 +14,63 @@ const OVERHEAD: Duration = Duration::from_millis(7);
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after a failure that servers count.
+const LONGEST_RARE_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long to pause after an attempt: exactly what the user said, or else in proportion to the time
-/// waited.
+/// How often attempts are made.
 ///
 /// A target that becomes ready is found by the next attempt, so it is found late by one pause and one
 /// attempt at most. With pauses of a hundredth of the time waited that is no more than 1 % of the
 /// wait, while the number of attempts grows with the logarithm of the time alone: some 105 in every
 /// stretch that multiplies the time waited by e, and one a second in the end. `jitter`, from 0 to 1,
-/// adds up, so that a hundred replicas do not connect in step; where a lag counts it only shortens.
+/// adds up, so that a hundred replicas do not connect in step; where a lag counts it is small.
 ///
-/// | after | of the time waited | at least | at most | jitter |
+/// | after | pause | at least | at most | jitter |
 /// | --- | --- | --- | --- | --- |
-/// | [`Retry::Soon`] | 1 % | 3 ms | 1 s | up to 10 % less |
-/// | [`Retry::Politely`] | 1 % | 100 ms | 1 s | up to 10 % less |
-/// | [`Retry::BackOff`] | 20 % | 100 ms | 1 s | up to 50 % more |
-pub(super) fn pause(
-    interval: Option<Duration>,
-    waited: Duration,
-    retry: Retry,
-    jitter: f64,
-) -> Duration {
-    let in_proportion = |shortest| {
-        (waited / 100)
-            .saturating_sub(OVERHEAD)
-            .clamp(shortest, LONGEST_PAUSE)
-            .mul_f64(1.0 - jitter / 10.0)
-    };
-    match (interval, retry) {
-        (Some(interval), _) => interval.max(SHORTEST_PAUSE),
-        (None, Retry::Soon) => in_proportion(SHORTEST_ADAPTIVE_PAUSE),
-        (None, Retry::Politely) => in_proportion(SHORTEST_POLITE_PAUSE),
-        (None, Retry::BackOff) => (waited / 5)
-            .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
-            .mul_f64(1.0 + jitter / 2.0),
+/// | [`Retry::Soon`] | 1 % of the time waited | 3 ms | 1 s | up to 10 % less |
+/// | [`Retry::Politely`] | 1 % of the time waited | 100 ms | 1 s | up to 5 % more |
+/// | [`Retry::BackOff`] | 20 % of the time waited | 100 ms | 1 s | up to 50 % more |
+/// | [`Retry::Denied`] | 100 ms once, then 20 % of the time waited | 1 s | 1 s | up to 50 % more |
+/// | [`Retry::Rarely`] | twice the one before | 100 ms | 10 s | up to 10 % more |
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// The last kind of failure, and how often in a row it has come.
+    last: Option<(Retry, u32)>,
+}
+
+impl Pace {
+    /// How long to pause after an attempt: exactly what the user said, or else as the failure asks.
+    pub(super) fn pause(
+        &mut self,
+        interval: Option<Duration>,
+        waited: Duration,
+        retry: Retry,
+        jitter: f64,
+    ) -> Duration {
+        let times = match self.last {
+            Some((last, times)) if last == retry => times + 1,
+            _ => 0,
+        };
+        self.last = Some((retry, times));
+        if let Some(interval) = interval {
+            return interval.max(SHORTEST_PAUSE);
+        }
+        let one_percent = (waited / 100).saturating_sub(OVERHEAD);
+        let fifth = (waited / 5).clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE);
+        match retry {
+            Retry::Soon => one_percent
+                .clamp(SHORTEST_ADAPTIVE_PAUSE, LONGEST_PAUSE)
+                .mul_f64(1.0 - jitter / 10.0),
+            Retry::Politely => one_percent
+                .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
+                .mul_f64(1.0 + jitter / 20.0),
+            Retry::BackOff => fifth.mul_f64(1.0 + jitter / 2.0),
+            Retry::Denied if times == 0 => SHORTEST_POLITE_PAUSE.mul_f64(1.0 + jitter / 2.0),
+            Retry::Denied => LONGEST_PAUSE.mul_f64(1.0 + jitter / 2.0),
+            Retry::Rarely => (SHORTEST_POLITE_PAUSE * 2_u32.pow(times.min(10)))
+                .min(LONGEST_RARE_PAUSE)
+                .mul_f64(1.0 + jitter / 10.0),
+        }
     }
 }
 
@@ -69,24 +92,44 @@ mod tests {
 
     #[test]
     fn the_pause_is_the_interval_or_grows_with_the_time_waited() {
-        for (interval, waited, retry, least, most) in [
-            (Some(ms(700)), 90_000, Retry::BackOff, 700, 700),
-            (Some(ms(0)), 0, Retry::Soon, 2, 2),
-            (None, 0, Retry::Soon, 2, 3),
-            (None, 1_000, Retry::Soon, 2, 3),
-            (None, 5_000, Retry::Soon, 38, 43),
-            (None, 2_000_000, Retry::Soon, 900, 1_000),
-            (None, 0, Retry::Politely, 90, 100),
-            (None, 50_000, Retry::Politely, 443, 493),
-            (None, 0, Retry::BackOff, 100, 150),
-            (None, 2_000, Retry::BackOff, 400, 600),
-            (None, 60_000, Retry::BackOff, 1_000, 1_500),
+        for (interval, waited, retry, times, least, most) in [
+            (Some(ms(700)), 90_000, Retry::BackOff, 1, 700, 700),
+            (Some(ms(0)), 0, Retry::Soon, 1, 2, 2),
+            (None, 0, Retry::Soon, 1, 2, 3),
+            (None, 1_000, Retry::Soon, 1, 2, 3),
+            (None, 5_000, Retry::Soon, 1, 38, 43),
+            (None, 2_000_000, Retry::Soon, 1, 900, 1_000),
+            (None, 0, Retry::Politely, 1, 100, 105),
+            (None, 50_000, Retry::Politely, 1, 493, 517),
+            (None, 0, Retry::BackOff, 1, 100, 150),
+            (None, 2_000, Retry::BackOff, 1, 400, 600),
+            (None, 60_000, Retry::BackOff, 9, 1_000, 1_500),
+            (None, 60_000, Retry::Denied, 1, 100, 150),
+            (None, 0, Retry::Denied, 2, 1_000, 1_500),
+            (None, 0, Retry::Rarely, 1, 100, 110),
+            (None, 0, Retry::Rarely, 4, 800, 880),
+            (None, 0, Retry::Rarely, 100, 10_000, 11_000),
         ] {
-            let pause = |jitter| pause(interval, ms(waited), retry, jitter);
+            let pause = |jitter| {
+                let mut pace = Pace::default();
+                let pauses = (0..times).map(|_| pace.pause(interval, ms(waited), retry, jitter));
+                pauses.last().expect("at least one")
+            };
             let mut ends = [pause(0.0), pause(1.0)];
             ends.sort();
             let ends = ends.map(|end| end.as_millis() as u64);
-            assert_eq!(ends, [least, most], "after {waited} ms");
+            assert_eq!(ends, [least, most], "{retry:?} {times} after {waited} ms");
         }
+    }
+
+    #[test]
+    fn another_failure_begins_anew() {
+        let mut pace = Pace::default();
+        let mut pause = |retry| pace.pause(None, ms(0), retry, 0.0);
+        assert_eq!(
+            [pause(Retry::Denied), pause(Retry::Denied)],
+            [ms(100), ms(1_000)]
+        );
+        assert_eq!([pause(Retry::Soon), pause(Retry::Denied)], [ms(3), ms(100)]);
     }
 }

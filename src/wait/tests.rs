@@ -3,12 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending};
+use tokio::time::sleep;
 use tracing::Level;
 
+use super::schedule::Pace;
 use super::*;
 use crate::output::capture::Capture;
-use crate::probe::{Probe, Reason};
+use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
 use crate::targets::{Kind, Parameters};
 
 /// Rounding: the timer has ticks of a millisecond.
@@ -42,6 +48,16 @@ enum Step {
     /// It is ready once so many milliseconds have passed since the start.
     ReadyFrom(u64),
     Hangs,
+    /// The server has answered something, and then it is ready after some milliseconds, or fails.
+    TalksFor(u64),
+    TalksAndFailsIn(u64, &'static Reason),
+    TalksAndHangs,
+    /// A statement runs for some milliseconds.
+    WorksFor(u64),
+    /// A statement runs until the wait ends, and is then cancelled, which takes some milliseconds.
+    WorksUntilStopped(u64),
+    /// The server sends without end, so that there is always something to do.
+    Floods,
     Panics,
     /// It leaves a warning and fails.
     Warns,
@@ -54,6 +70,30 @@ struct Fake {
     script: Mutex<VecDeque<Step>>,
     log: Arc<Mutex<Vec<Tried>>>,
     start: Instant,
+    alive: Arc<Alive>,
+}
+
+/// How many attempts there are at once, and the most that there were.
+#[derive(Debug, Default)]
+struct Alive {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Alive {
+    fn begin(self: &Arc<Self>) -> Begun {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        Begun(Arc::clone(self))
+    }
+}
+
+struct Begun(Arc<Alive>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An attempt that was made.
@@ -84,7 +124,9 @@ impl Probe for Fake {
         self.log.lock().expect("not poisoned").push(tried);
         let step = self.next();
         let fails = |reason| Err(NotReady::new(reason, "as the script says"));
+        let begun = self.alive.begin();
         async move {
+            let _begun = begun;
             cx.phase("playing");
             match step {
                 Ready => Ok(()),
@@ -100,6 +142,39 @@ impl Probe for Fake {
                 ReadyFrom(ms) if tried.at >= Duration::from_millis(ms) => Ok(()),
                 ReadyFrom(_) => fails(&reason::REFUSED),
                 Hangs => pending().await,
+                TalksFor(ms) => {
+                    cx.talking();
+                    sleep(Duration::from_millis(ms)).await;
+                    Ok(())
+                }
+                TalksAndFailsIn(ms, reason) => {
+                    cx.talking();
+                    sleep(Duration::from_millis(ms)).await;
+                    fails(reason)
+                }
+                TalksAndHangs => {
+                    cx.talking();
+                    pending().await
+                }
+                WorksFor(ms) => {
+                    cx.working("working").await;
+                    sleep(Duration::from_millis(ms)).await;
+                    Ok(())
+                }
+                WorksUntilStopped(ms) => {
+                    cx.working("working").await;
+                    cx.stopped().await;
+                    sleep(Duration::from_millis(ms)).await;
+                    fails(&reason::CLOSED)
+                }
+                Floods => {
+                    cx.talking();
+                    let start = std::time::Instant::now();
+                    while start.elapsed() < Duration::from_secs(10) {
+                        tokio::task::consume_budget().await;
+                    }
+                    fails(&reason::CLOSED)
+                }
                 Panics => panic!("as the script says"),
                 Warns => {
                     cx.warn("the paint is wet");
@@ -118,6 +193,8 @@ struct Play {
     logs: Vec<Arc<Mutex<Vec<Tried>>>>,
     timing: Timing,
     is_check: bool,
+    stop: Stop,
+    alive: Arc<Alive>,
     capture: Capture,
 }
 
@@ -126,6 +203,8 @@ struct Outcome {
     took: Duration,
     /// The attempts, by target.
     tried: Vec<Vec<Tried>>,
+    /// The most attempts at once.
+    most: usize,
     capture: Capture,
 }
 
@@ -137,6 +216,8 @@ impl Play {
             logs: Vec::new(),
             timing,
             is_check: false,
+            stop: Stop::default(),
+            alive: Arc::default(),
             capture: Capture::start(),
         }
     }
@@ -147,6 +228,7 @@ impl Play {
             script: Mutex::new(script.iter().copied().collect()),
             log: Arc::clone(&log),
             start: self.start,
+            alive: Arc::clone(&self.alive),
         };
         let name = format!("toy-{}", self.targets.len() + 1);
         self.targets.push(Target::named(&TOY, name, Box::new(fake)));
@@ -157,11 +239,13 @@ impl Play {
     async fn run(self) -> Outcome {
         let network = Network::default();
         let live = Live::default();
-        let ready = all(self.targets, network, self.timing, self.is_check, live).await;
+        let (timing, stop) = (self.timing, &self.stop);
+        let ready = all(self.targets, network, timing, self.is_check, live, stop).await;
         let tried = |log: &Arc<Mutex<Vec<_>>>| log.lock().expect("not poisoned").clone();
         Outcome {
             ready,
             took: self.start.elapsed(),
+            most: self.alive.most.load(Ordering::Relaxed),
             tried: self.logs.iter().map(tried).collect(),
             capture: self.capture,
         }
@@ -263,17 +347,22 @@ async fn attempts_follow_the_schedule_with_jitter_within_its_bounds() {
     for reason in [
         &reason::REFUSED,       // soon
         &reason::NOT_SERVING,   // politely
-        &reason::ACCESS_DENIED, // back off
+        &reason::SERVER_ERROR,  // back off
+        &reason::ACCESS_DENIED, // denied
+        &reason::TLS_FAILED,    // rarely
     ] {
         let outcome = Play::new(seconds(60)).with(&[Fails(reason)]).run().await;
         let mut jitters = Vec::new();
+        let mut paces = [Pace::default(), Pace::default()];
         for pair in outcome.tried[0].windows(2) {
             let (waited, paused) = (pair[0].at, pair[1].at.saturating_sub(pair[0].at));
-            let bound = |jitter| schedule::pause(None, waited, reason.retry, jitter);
-            let (least, most) = match (bound(0.0), bound(1.0)) {
-                (a, b) if a < b => (a, b),
-                (a, b) => (b, a),
-            };
+            let [least, most] = &mut paces;
+            let mut bounds = [
+                least.pause(None, waited, reason.retry, 0.0),
+                most.pause(None, waited, reason.retry, 1.0),
+            ];
+            bounds.sort();
+            let [least, most] = bounds;
             assert!(
                 (least..=most + TICK).contains(&paused),
                 "{reason}: {pair:?}"
@@ -309,20 +398,22 @@ async fn the_last_reason_decides_on_the_pause() {
     };
     assert!((100..=152).contains(&denied), "{denied}");
     assert!((2..=5).contains(&(refused - denied)), "{refused}");
-    assert!((90..=102).contains(&(loading - refused)), "{loading}");
+    assert!((100..=107).contains(&(loading - refused)), "{loading}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_hangs_is_reported_after_a_second_and_cut_at_the_connect_timeout() {
+async fn an_attempt_without_a_connection_is_reported_after_a_second_and_cut_at_the_connect_timeout()
+{
     let script = [Hangs, Ready];
     let outcome = Play::new(Timing::default()).with(&script).run().await;
     outcome.is_ready();
+    assert_eq!(outcome.most, 1);
     let events = outcome.capture.events("not_ready");
     let [pending, cut] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!(pending.field("reason"), "timed_out");
-    assert_eq!(pending.number("attempts"), 0);
+    assert_eq!(pending.number("attempts"), 1);
     assert!((1_000..=1_002).contains(&pending.number("elapsed_ms")));
     assert_eq!(pending.field("detail"), "no answer for 1.0 s while playing");
     assert_eq!(cut.number("attempts"), 1);
@@ -363,7 +454,7 @@ async fn an_attempt_that_answers_late_is_not_repeated() {
     let outcome = Play::new(Timing::default()).with(&script).run().await;
     outcome.is_ready();
     assert!(
-        (4_990..=5_003).contains(&outcome.times()[1]),
+        (5_000..=5_010).contains(&outcome.times()[1]),
         "{:?}",
         outcome.times()
     );
@@ -615,4 +706,145 @@ async fn what_goes_on_beside_a_hanging_connection_is_ever_rarer() {
     for one in &outcome.tried[0] {
         assert_eq!(one.pace, schedule::pace(None, one.at));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_after_the_connect_timeout_is_ready_then() {
+    let outcome = Play::new(Timing::default()).with(&[TalksFor(7_000), TalksAndHangs]);
+    let outcome = outcome.run().await;
+    // The second one is given the time of a login to end.
+    outcome.is_ready().took(7_100);
+    assert_eq!(outcome.times(), [0, 5_000]);
+    let events = outcome.capture.events("ready");
+    assert_eq!(events[0].number("attempts"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_connection_that_is_not_answered_there_is_one_other() {
+    let timing = seconds(200);
+    let outcome = Play::new(timing).with(&[TalksAndHangs]).run().await;
+    outcome.is_not_ready().took(200_100);
+    // The second is replaced after 30 s, then after 60 s; it is looked at every 5 s.
+    assert_eq!(outcome.times(), [0, 5_000, 35_000, 95_000]);
+    assert_eq!(outcome.most, 2);
+    let events = outcome.capture.events("not_ready");
+    let lines = events.iter().filter(|event| event.level == Level::INFO);
+    assert!((15..=21).contains(&lines.count()), "{events:?}");
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 200.0 s while playing", 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_two_to_end_decides() {
+    let script = [TalksAndHangs, Fails(&reason::SHUTTING_DOWN), TalksFor(100)];
+    let outcome = Play::new(Timing::default()).with(&script).run().await;
+    outcome.is_ready();
+    assert!(
+        (6_000..=6_900).contains(&outcome.took.as_millis()),
+        "{:?}",
+        outcome.took
+    );
+    assert_eq!(outcome.most, 2);
+    let events = outcome.capture.events("not_ready");
+    let reasons: Vec<_> = events.iter().map(|event| event.field("reason")).collect();
+    assert_eq!(reasons, ["timed_out", "timed_out", "shutting_down"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_is_never_repeated_while_it_runs() {
+    let timing = seconds(60);
+    let outcome = Play::new(timing).with(&[WorksFor(40_000)]).run().await;
+    outcome.is_ready().took(40_000);
+    assert_eq!(outcome.times(), [0]);
+    // Not even where a second connection was made before the statement began.
+    let script = [TalksAndHangs, WorksFor(20_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(25_100);
+    assert_eq!(outcome.times(), [0, 5_000]);
+    // Nor when that connection would be replaced, or the other is lost meanwhile.
+    let script = [TalksAndHangs, WorksFor(50_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(55_100);
+    assert_eq!(outcome.times(), [0, 5_000]);
+    let lost = TalksAndFailsIn(9_000, &reason::CLOSED);
+    let script = [lost, WorksFor(20_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(25_000);
+    assert_eq!(outcome.times(), [0, 5_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_is_cancelled_at_the_deadline() {
+    let outcome = Play::new(seconds(3)).with(&[WorksUntilStopped(50)]).run();
+    let outcome = outcome.await;
+    outcome.is_not_ready().took(3_050);
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 3.0 s while working", 1);
+    // A server that does not answer that either is not waited for.
+    let outcome = Play::new(seconds(3))
+        .with(&[WorksUntilStopped(9_000)])
+        .run();
+    outcome.await.is_not_ready().took(3_500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_under_way_at_the_deadline_may_end_properly() {
+    let outcome = Play::new(seconds(3)).with(&[TalksFor(3_050)]).run().await;
+    outcome.is_ready().took(3_050);
+    let outcome = Play::new(seconds(3)).with(&[TalksFor(3_200)]).run().await;
+    outcome.is_not_ready().took(3_100);
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 3.0 s", 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_login_is_begun_that_could_not_be_finished() {
+    let script = [TalksAndFailsIn(400, &reason::NOT_SERVING)];
+    let outcome = Play::new(seconds(3)).with(&script).run().await;
+    outcome.is_not_ready().took(3_000);
+    let last = *outcome.times().last().expect("an attempt");
+    assert!((2_000..=2_600).contains(&last), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_ends_the_wait_at_once_and_without_lines() {
+    let play = Play::new(Timing::default()).with(&[Hangs]);
+    let play = play
+        .with(&[Fails(&reason::ACCESS_DENIED)])
+        .with(&[WorksUntilStopped(30)]);
+    let stop = play.stop.clone();
+    let signal = async {
+        sleep(Duration::from_millis(1_500)).await;
+        stop.stop_by_signal();
+    };
+    let (outcome, ()) = tokio::join!(play.run(), signal);
+    outcome.is_not_ready().took(1_530);
+    let events = outcome.capture.events("timed_out");
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_line_keeps_what_the_server_had_decided() {
+    let script = [Fails(&reason::ACCESS_DENIED), TalksAndHangs];
+    let outcome = Play::new(seconds(20)).with(&script).run().await;
+    outcome.is_not_ready();
+    let events = outcome.capture.events("timed_out");
+    assert_eq!(events[0].field("reason"), "access_denied");
+    // Of a port that was closed before it says the news.
+    let script = [Fails(&reason::REFUSED), TalksAndHangs];
+    let outcome = Play::new(seconds(20)).with(&script).run().await;
+    let events = outcome.capture.events("timed_out");
+    assert_eq!(events[0].field("reason"), "timed_out");
+}
+
+/// In real time: it passes while something is done.
+#[tokio::test]
+async fn a_flood_holds_up_neither_the_deadline_nor_another_target() {
+    let timing = Timing {
+        timeout: Some(Duration::from_millis(1_200)),
+        ..Timing::default()
+    };
+    let play = Play::new(timing).with(&[Floods]).with(&[ReadyIn(100)]);
+    let outcome = play.run().await;
+    outcome.is_not_ready();
+    assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 1.2 s while playing", 1);
+    assert_eq!(outcome.capture.events("ready").len(), 1);
 }

@@ -382,6 +382,7 @@ fn login_of(
             let found = variables.iter().find(|(other, _)| *other == name);
             Ok(found.map(|(_, value)| (*value).to_owned()))
         },
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     };
     let login = defaults.login(&mut address)?;
@@ -498,7 +499,8 @@ fn files_of_passwords_are_not_read_by_the_settings() {
 
 #[test]
 fn options_are_those_of_the_kind() {
-    let known = "query, tls, password-file or password-env";
+    let tls = "ca-file, cert-file";
+    let known = format!("query, tls, {tls}, key-file, password-file, password-env or cleartext");
     let unknown = format!("an unknown option after '#': expected {known}");
     let modes = "expected tls to be off, prefer, require, verify-ca or verify-full";
     for (target, expected) in [
@@ -515,10 +517,11 @@ fn options_are_those_of_the_kind() {
         assert!(error.starts_with("--mysql: …@db"), "{error}");
         assert!(error.ends_with(expected), "{error}");
     }
-    for target in ["db:1#query=x", "http://web/#query=x"] {
+    let none = "expected no option after '#': there are none for this target";
+    let of_http = format!("an unknown option after '#': expected {tls} or key-file");
+    for (target, expected) in [("db:1#query=x", none), ("http://web/#query=x", &of_http)] {
         let error = args(["--for", target]).error();
-        let none = "expected no option after '#': there are none for this target";
-        assert!(error.ends_with(none), "{error}");
+        assert!(error.ends_with(expected), "{error}");
     }
     // They are for wait alone: not part of the name, and each makes another target.
     let given = vars([

@@ -23,6 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use compose_wait::kinds::KINDS;
 use compose_wait::probe::reason;
 use compose_wait::process::sys::OneThread;
+use compose_wait::targets::Kind;
 use futures_util::{StreamExt as _, stream};
 
 /// A password that nothing else prints, between characters that URLs, JSON and shells write in another way.
@@ -168,6 +169,8 @@ impl World {
             (1040_u16, "too_many_connections"),
             (1129, "host_blocked"),
             (1053, "shutting_down"),
+            (1047, "starting"),
+            (3032, "not_serving"),
             (3159, "tls_required"),
             (1234, "server_error"),
         ] {
@@ -461,7 +464,16 @@ async fn no_failure_prints_it() {
     }
     print_nothing(runs).await;
     let reasons: BTreeSet<_> = world.failing.iter().map(|(_, reason)| *reason).collect();
-    let of_kinds = KINDS.iter().flat_map(|kind| kind.reasons);
+    // The kinds that such servers are there for.
+    let is_there = |kind: &&&Kind| {
+        let mut targets = world.failing.iter();
+        targets.any(|(target, _)| {
+            kind.schemes
+                .iter()
+                .any(|scheme| target.starts_with(scheme.name))
+        })
+    };
+    let of_kinds = KINDS.iter().filter(is_there).flat_map(|kind| kind.reasons);
     let all = reason::COMMON.iter().chain(of_kinds);
     let all: BTreeSet<_> = all.map(|reason| reason.name).collect();
     let others: Vec<_> = all.difference(&reasons).copied().collect();
@@ -527,7 +539,8 @@ const MISTAKES: &str = r#"
 2 | expected a port | WAIT_MYSQL=app:{word}
 2 | an unknown option after '#' | WAIT_MYSQL=app:{word}#@db
 2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
-2 | expected no option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | an unknown option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | expected no option after '#' | WAIT_HOSTS=tcp://web:80#{word}
 2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
 2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
 2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
@@ -704,7 +717,11 @@ async fn it_is_not_in_the_command_line_of_the_process() {
                     );
                 }
                 for pid in processes {
-                    let line = command_line(pid);
+                    // For a moment it may still be the one of this process.
+                    let mut line = command_line(pid);
+                    while !line.ends_with("wait ") && start.elapsed() < Duration::from_secs(20) {
+                        line = command_line(pid);
+                    }
                     assert!(line.ends_with("wait "), "{name}: {line}");
                     assert_eq!(trace_in(&line), None, "{name}: {line}");
                 }

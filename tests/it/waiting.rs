@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use compose_wait::kinds::KINDS;
 use compose_wait::net::{Names, Network};
 use compose_wait::output::live::Live;
+use compose_wait::probe::Stop;
 use compose_wait::settings::Timing;
 use compose_wait::targets::{Address, Defaults, Origin, Target};
 
@@ -136,13 +137,14 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
         let defaults = Defaults {
             kind: address.kind,
             variable: &|_| Ok(None),
+            file: &|_| Err(std::io::ErrorKind::NotFound.into()),
             notices: RefCell::default(),
         };
         Target::at(address, &defaults).expect("a target")
     });
     let start = Instant::now();
-    let live = Live::default();
-    assert!(!compose_wait::wait::all(targets.into(), network, timing, false, live).await);
+    let (live, stop) = (Live::default(), Stop::default());
+    assert!(!compose_wait::wait::all(targets.into(), network, timing, false, live, &stop).await);
     let took = start.elapsed();
     assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
 }

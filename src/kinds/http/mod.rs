@@ -13,8 +13,8 @@ pub(super) static KIND: Kind = Kind {
     schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
     parameters: Parameters::Opaque,
-    options: &[],
-    reasons: &[&HTTP_STATUS, &PROTOCOL, &reason::TLS_FAILED],
+    options: &["ca-file", "cert-file", "key-file"],
+    reasons: &[&HTTP_STATUS, &CLOSED, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],
     ready_when: "a GET request is answered with a status from 200 to 399; redirects are not followed, \
                  and the certificate is verified",
@@ -34,5 +34,15 @@ const HTTP_STATUS: Reason = Reason {
     permanent: false,
 };
 
-const PROTOCOL: Reason =
-    reason::PROTOCOL.with_hint("is this the right port, http:// for plain text and https:// for TLS?");
+/// The service has had the request.
+const CLOSED: Reason = Reason {
+    retry: Retry::Politely,
+    ..reason::CLOSED
+};
+
+/// To find out what is wrong may have taken a long response.
+const PROTOCOL: Reason = Reason {
+    hint: "is this the right port, http:// for plain text and https:// for TLS?",
+    retry: Retry::Politely,
+    ..reason::PROTOCOL
+};

@@ -1,7 +1,9 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
 use std::fmt;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,10 +16,11 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::HTTP_STATUS;
-use crate::net::At;
+use crate::net::{At, Io};
 use crate::net::tls::{Tls, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
@@ -28,6 +31,11 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// the server, a connection that broke.
 const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
+/// The longest response, in bytes, interim responses included; the body is not read to its end.
+const LONGEST_RESPONSE: usize = 128 * 1024;
+/// The most that is read of it at once, in bytes: to read what may be thousands of interim responses
+/// takes its time, which others wait for.
+const LONGEST_PART: usize = 4 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
@@ -74,8 +82,10 @@ impl fmt::Debug for Confidential {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // as every kind's
-pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn Probe>, Expected> {
+pub(super) fn parse(
+    address: &mut Address,
+    defaults: &Defaults<'_>,
+) -> Result<Box<dyn Probe>, Expected> {
     if address.path.is_empty() {
         address.path.push('/');
     }
@@ -92,10 +102,10 @@ pub(super) fn parse(address: &mut Address, _: &Defaults<'_>) -> Result<Box<dyn P
     });
     Ok(Box::new(Http {
         confidential: Confidential(secrets(address, credentials.as_ref())),
-        tls: address.scheme.is_tls.then(|| Tls {
-            host: endpoint.host.clone(),
-            verification: Verification::AuthorityAndName,
-        }),
+        tls: match address.scheme.is_tls {
+            true => Some(defaults.tls(address, Verification::AuthorityAndName)?),
+            false => None,
+        },
         uri: Secret::new(uri),
         authority: match address.scheme.default_port == Some(endpoint.port) {
             true => endpoint.host.to_string(),
@@ -146,7 +156,11 @@ impl Http {
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
-            .handshake(TokioIo::new(stream.io))
+            .handshake(TokioIo::new(Limited {
+                io: stream.io,
+                left: LONGEST_RESPONSE,
+                is_others_turn: false,
+            }))
             .await
             .map_err(|error| failed(&error, cx))?;
         let response = pin!(sender.send_request(self.request()?));
@@ -195,6 +209,60 @@ impl Http {
     }
 }
 
+/// A connection that gives no more than a number of bytes, and lets others go on after each part.
+/// Interim responses without end would be read without end, at the cost of every other target.
+struct Limited {
+    io: Box<dyn Io>,
+    left: usize,
+    /// Whether the next part has to wait.
+    is_others_turn: bool,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a response without end",
+            )));
+        }
+        if std::mem::take(&mut self.is_others_turn) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut part = [0; LONGEST_PART];
+        let longest = LONGEST_PART.min(self.left).min(buffer.remaining());
+        let mut part = ReadBuf::new(&mut part[..longest]);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut part))?;
+        buffer.put_slice(part.filled());
+        self.left -= part.filled().len();
+        self.is_others_turn = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
 async fn read(response: Response<Incoming>, into: &mut Vec<u8>) {
     let mut body = response.into_body();
     while let Some(Ok(frame)) = body.frame().await {
@@ -218,7 +286,7 @@ fn first_line(body: &[u8]) -> String {
 
 fn failed(error: &hyper::Error, cx: &Attempt) -> NotReady {
     let source = std::error::Error::source(error);
-    if let Some(error) = source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
+    if let Some(error) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
         return cx.broken(error);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {

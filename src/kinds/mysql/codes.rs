@@ -8,6 +8,9 @@ use super::{ACCESS_DENIED, HOST_BLOCKED, TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNK
 use crate::probe::NotReady;
 use crate::probe::{Reason, reason};
 
+const NOT_SYNCED: &str = "is the node part of its cluster? wsrep_ready says when it serves";
+const NO_PRIMARY: &str = "has the shard a primary that serves?";
+const NO_BACKEND: &str = "does the proxy reach a server of its host group?";
 const LOCKED: &str = "the account is locked: ALTER USER … ACCOUNT UNLOCK";
 const EXPIRED: &str = "the password has expired: ALTER USER … IDENTIFIED BY …";
 const LIMITED: &str = "the account has a limit of its own: ALTER USER … WITH MAX_USER_CONNECTIONS, \
@@ -19,10 +22,12 @@ pub(super) const CODES: &[(&str, Reason)] = &[
     ("1040", TOO_MANY_CONNECTIONS),
     ("1044", UNKNOWN_DATABASE),
     ("1045", ACCESS_DENIED),
+    ("1047", reason::STARTING.with_hint(NOT_SYNCED)),
     ("1049", UNKNOWN_DATABASE),
     ("1053", reason::SHUTTING_DOWN),
     ("1077", reason::SHUTTING_DOWN),
     ("1079", reason::SHUTTING_DOWN),
+    ("1105", reason::NOT_SERVING.with_hint(NO_PRIMARY)),
     ("1129", HOST_BLOCKED),
     ("1130", ACCESS_DENIED.with_hint("no account may log in from this host: CREATE USER …@'%', or MYSQL_ROOT_HOST for root")),
     ("1158", reason::CLOSED.with_hint(GIVEN_UP)),
@@ -36,10 +41,12 @@ pub(super) const CODES: &[(&str, Reason)] = &[
     ("1820", ACCESS_DENIED.with_hint(EXPIRED)),
     ("1862", ACCESS_DENIED.with_hint(EXPIRED)),
     ("1927", reason::SHUTTING_DOWN),
+    ("3032", reason::NOT_SERVING.with_hint("the server is in offline_mode")),
     ("3118", ACCESS_DENIED.with_hint(LOCKED)),
     ("3159", TLS_REQUIRED),
     ("3955", ACCESS_DENIED.with_hint(LOCKED)),
     ("4151", ACCESS_DENIED.with_hint(LOCKED)),
+    ("9001", reason::NOT_SERVING.with_hint(NO_BACKEND)),
 ];
 
 /// From an error packet, whatever it was the answer to.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::crypto::rsa::{GetRandom, Pkcs1OaepPadding, PublicKey};
-use mysql_common::packets::{AuthPlugin, HandshakeResponse, SslRequest};
+use mysql_common::packets::{AuthPlugin, HandshakeResponse, SslRequest, parse_parsec_salt};
 use mysql_common::proto::MySerialize;
+use mysql_common::scramble::create_response_for_parsec;
 use num_bigint::BigUint;
 use pkcs1::RsaPublicKey;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -15,8 +16,8 @@ use spki::SubjectPublicKeyInfoRef;
 
 use super::probe::MySql;
 use super::session::{EOF, ERROR, MORE_DATA, OK, Session};
-use super::{ACCESS_DENIED, TLS_FAILED, codes};
-use crate::net::tls::{Tls, TlsMode};
+use super::{ACCESS_DENIED, PROTOCOL, TLS_FAILED, codes};
+use crate::net::tls::{NOTHING_IN_COMMON, TlsMode, Verification};
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady, reason};
 
@@ -37,7 +38,13 @@ const NONCE: usize = 20;
 /// The same for MariaDB's ed25519.
 const ED25519_NONCE: usize = 32;
 
+/// The length of the nonce of MariaDB's parsec, in bytes.
+const PARSEC_NONCE: usize = 32;
+/// The most work that a server may ask for: about a second of a processor. MariaDB asks for 8192.
+const MOST_ITERATIONS: u32 = 1 << 20;
+
 const SHA256_PASSWORD: &[u8] = b"sha256_password";
+const PARSEC: &[u8] = b"parsec";
 
 /// What a server says of caching_sha2_password, which otherwise asks for no more than an answer.
 const FAST_LOGIN: u8 = 0x03;
@@ -57,6 +64,10 @@ pub(super) struct Account<'a> {
 /// What a server says first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
+    /// The number of the connection, to be named when its statement is cancelled.
+    pub(super) id: u32,
+    /// Whether the server is MariaDB, which has settings of its own.
+    pub(super) is_mariadb: bool,
     capabilities: CapabilityFlags,
     plugin: Vec<u8>,
     nonce: Vec<u8>,
@@ -79,6 +90,7 @@ pub(super) async fn greeting(
     let route = stream.route;
     let mut session = Session::new(stream, cx);
     let packet = session.read().await?;
+    cx.talking();
     if packet.first() == Some(&ERROR) {
         return Err(codes::not_ready(&packet));
     }
@@ -98,6 +110,7 @@ impl Greeting {
     fn parse(packet: &[u8], route: Route) -> Option<Self> {
         let rest = packet.strip_prefix(&[10])?;
         let version = rest.iter().position(|byte| *byte == 0)?;
+        let is_mariadb = rest[..version].windows(7).any(|part| part == b"MariaDB");
         // Connection id, half the nonce, a zero, half the capabilities.
         let (first, rest) = rest[version + 1..].split_at_checked(4 + 8 + 1 + 2)?;
         // Collation, status, the other capabilities, the length of the nonce, ten zeros.
@@ -108,6 +121,8 @@ impl Greeting {
         let mut nonce = [&first[4..12], rest_of_nonce].concat();
         nonce.truncate(NONCE);
         Some(Self {
+            id: u32::from_le_bytes([first[0], first[1], first[2], first[3]]),
+            is_mariadb,
             capabilities: CapabilityFlags::from_bits_truncate(capabilities),
             plugin: plugin.split(|byte| *byte == 0).next()?.to_vec(),
             nonce,
@@ -119,20 +134,24 @@ impl Greeting {
 /// Logs in as the target says, with TLS as it says.
 pub(super) async fn log_in<'a>(
     mut session: Session<'a>,
-    greeting: Greeting,
+    greeting: &Greeting,
     target: &MySql,
+    mode: TlsMode,
     account: Account<'_>,
 ) -> Result<Session<'a>, NotReady> {
     let offers_tls = greeting.capabilities.contains(CapabilityFlags::CLIENT_SSL);
-    let uses_tls = match target.tls {
+    let uses_tls = match mode {
         TlsMode::Off => false,
         TlsMode::Prefer => offers_tls && greeting.route != Route::Local,
         TlsMode::Require(_) => true,
     };
-    let mut login = Login::new(account, &greeting);
+    let mut login = Login::new(account, greeting);
     login.is_confidential = uses_tls || greeting.route == Route::Local;
+    login.takes_clear_password = uses_tls
+        && target.is_cleartext
+        && target.tls.verification != Verification::Nothing;
     if uses_tls && !offers_tls {
-        login.be_denied(&mut session, &greeting).await;
+        login.be_denied(&mut session, greeting).await;
         let reason = TLS_FAILED.with_hint(
             "have the server offer TLS (ssl_cert, ssl_key), or allow none: ssl-mode=PREFERRED",
         );
@@ -142,27 +161,30 @@ pub(super) async fn log_in<'a>(
         login.capabilities |= CapabilityFlags::CLIENT_SSL;
         let request = SslRequest::new(login.capabilities, MAX_PACKET, UTF8MB4);
         session.write(&bytes(&request)).await?;
-        let tls = Tls {
-            host: target.endpoint.host.clone(),
-            verification: target.tls.verification(),
-        };
-        let (secured, distrust) = session.secure(&tls).await?;
+        let secured = session.secure(&target.tls).await;
+        let (secured, distrust) = secured.map_err(|why| match why.reason {
+            NOTHING_IN_COMMON => NotReady {
+                reason: super::NOTHING_IN_COMMON,
+                ..why
+            },
+            _ => why,
+        })?;
         session = secured;
         if let Some(why) = distrust {
-            login.be_denied(&mut session, &greeting).await;
+            login.be_denied(&mut session, greeting).await;
             return Err(why);
         }
     } else if greeting.route == Route::Public
-        && target.tls == TlsMode::Prefer
+        && target.mode == TlsMode::Prefer
         && !login.password.is_empty()
     {
         session.cx().warn(
-            "the server offers no TLS: the password goes unencrypted to a host that is not on a \
-             private network",
+            "there is no TLS with the server: the password goes unencrypted to a host that is not \
+             on a private network",
         );
     }
     session.cx().phase("logging in");
-    login.authenticate(&mut session, &greeting).await?;
+    login.authenticate(&mut session, greeting).await?;
     Ok(session)
 }
 
@@ -175,6 +197,8 @@ struct Login<'a> {
     capabilities: CapabilityFlags,
     /// Whether nothing between us and the server can be read by others.
     is_confidential: bool,
+    /// Whether the target allows the password in clear text, over a connection that is verified.
+    takes_clear_password: bool,
 }
 
 impl<'a> Login<'a> {
@@ -201,6 +225,7 @@ impl<'a> Login<'a> {
             database,
             capabilities: greeting.capabilities & ours,
             is_confidential: false,
+            takes_clear_password: false,
         }
     }
 
@@ -229,16 +254,17 @@ impl<'a> Login<'a> {
                 Some((&EOF, request)) => {
                     (plugin, nonce) = parse_switch(request);
                     let Some(answer) = self.answer(&plugin, &nonce) else {
-                        // An empty answer is denied, and not counted against the host.
-                        session.write(b"").await?;
-                        session.read().await?;
-                        return Err(unknown_plugin(&plugin));
+                        return be_refused(session, unknown_plugin(&plugin)).await;
                     };
                     session.write(&answer).await?;
                 }
-                Some((&MORE_DATA, data)) => {
-                    if let Some(answer) = self.next_answer(&plugin, &nonce, data)? {
-                        session.write(&answer).await?;
+                Some((&first, data)) if first == MORE_DATA || plugin == PARSEC => {
+                    // MariaDB sends the salt without a byte before it.
+                    let data = if first == MORE_DATA { data } else { &packet };
+                    match self.next_answer(&plugin, &nonce, data, session.cx()).await {
+                        Ok(Some(answer)) => session.write(&answer).await?,
+                        Ok(None) => {}
+                        Err(why) => return be_refused(session, why).await,
                     }
                 }
                 _ => break,
@@ -288,6 +314,10 @@ impl<'a> Login<'a> {
 
     /// What a plugin says first; `None` if we do not have it.
     fn answer(&self, plugin: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
+        if plugin == PARSEC {
+            nonce.get(..PARSEC_NONCE)?;
+            return Some(Vec::new()); // it asks for the salt
+        }
         if plugin == SHA256_PASSWORD {
             return Some(match (self.password, self.is_confidential) {
                 ("", _) => vec![0],
@@ -296,6 +326,9 @@ impl<'a> Login<'a> {
             });
         }
         let plugin = AuthPlugin::from_bytes(plugin);
+        if plugin == AuthPlugin::MysqlClearPassword {
+            return self.takes_clear_password.then(|| terminated(self.password));
+        }
         let nonce = match plugin {
             AuthPlugin::Ed25519 => nonce.get(..ED25519_NONCE)?,
             AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password => {
@@ -307,12 +340,13 @@ impl<'a> Login<'a> {
         Some(answer.map(|answer| answer.to_vec()).unwrap_or_default())
     }
 
-    /// What a plugin says to what the server said; `None` is to wait for what comes next.
-    fn next_answer(
+    /// The answer of a plugin to what the server sent; `None` is to wait for what comes next.
+    async fn next_answer(
         &self,
         plugin: &[u8],
         nonce: &[u8],
         data: &[u8],
+        cx: &Attempt,
     ) -> Result<Option<Vec<u8>>, NotReady> {
         let is_caching = plugin == AuthPlugin::CachingSha2Password.as_bytes();
         match data {
@@ -321,15 +355,38 @@ impl<'a> Login<'a> {
                 Ok(Some(terminated(self.password)))
             }
             [FULL_LOGIN] if is_caching => Ok(Some(vec![CACHING_SHA2_KEY_REQUEST])),
-            // In clear it is not sent to anybody for a key.
+            // In clear text it is never sent in answer to a key.
             key if (is_caching || plugin == SHA256_PASSWORD) && !self.is_confidential => {
-                encrypt(self.password, nonce, key).map(Some).ok_or_else(|| {
-                    NotReady::new(&reason::PROTOCOL, "a public key that cannot be used")
-                })
+                encrypt(self.password, nonce, key).map(Some)
             }
+            salt if plugin == PARSEC => self.sign(nonce, salt, cx).await.map(Some),
             _ => Err(unknown_plugin(plugin)),
         }
     }
+
+    /// The answer of MariaDB's `parsec`. The server says how much work it is, so it is not done where
+    /// the timers are.
+    async fn sign(&self, nonce: &[u8], salt: &[u8], cx: &Attempt) -> Result<Vec<u8>, NotReady> {
+        let nonce: Option<[u8; PARSEC_NONCE]> = nonce.get(..PARSEC_NONCE).and_then(|nonce| nonce.try_into().ok());
+        let (Some(nonce), Some((iterations, salt))) = (nonce, parse_parsec_salt(salt)) else {
+            return Err(cx.unexpected());
+        };
+        if iterations > MOST_ITERATIONS {
+            let detail = format!("parsec with {iterations} iterations, which is too much work");
+            return Err(NotReady::new(&PROTOCOL, detail));
+        }
+        let (password, salt) = (self.password.as_bytes().to_vec(), *salt);
+        let sign = move || Ok(create_response_for_parsec(&password, &nonce, iterations, &salt).to_vec());
+        let signed = cx.overlap().aside(sign).await;
+        signed.map_err(|error| NotReady::from_io(&error))
+    }
+}
+
+/// Lets a login be denied that cannot go on. An empty answer is not counted against the host.
+async fn be_refused(session: &mut Session<'_>, why: NotReady) -> Result<(), NotReady> {
+    session.write(b"").await?;
+    session.read().await?;
+    Err(why)
 }
 
 fn bytes(packet: &impl MySerialize) -> Vec<u8> {
@@ -356,30 +413,50 @@ fn parse_switch(request: &[u8]) -> (Vec<u8>, Vec<u8>) {
 fn unknown_plugin(plugin: &[u8]) -> NotReady {
     // No server has a longer name for one than 64 characters.
     let plugin = String::from_utf8_lossy(plugin);
-    let reason = ACCESS_DENIED.with_hint(
-        "use an account with caching_sha2_password, mysql_native_password or ed25519, or no user: \
-         then a denied login is enough",
-    );
+    let reason = ACCESS_DENIED.with_hint(match plugin.as_ref() {
+        "mysql_clear_password" => {
+            "it is used with verified TLS only (ssl-mode=VERIFY_CA or VERIFY_IDENTITY), and where the \
+             target allows it: #cleartext"
+        }
+        _ => {
+            "use an account with caching_sha2_password, mysql_native_password, ed25519 or parsec, or \
+             no user at all: then a decided login is enough"
+        }
+    });
     let detail = format!("the server asks for {plugin:.64}, an authentication plugin that wait lacks");
     NotReady::new(&reason, detail)
 }
 
 /// A password, masked by the nonce, for the owner of an RSA key alone.
-fn encrypt(password: &str, nonce: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-    let key = SubjectPublicKeyInfoDer::from_pem_slice(key).ok()?;
-    let key = SubjectPublicKeyInfoRef::try_from(key.as_ref()).ok()?;
-    let key = RsaPublicKey::try_from(key.subject_public_key.as_bytes()?).ok()?;
-    let modulus = BigUint::from_bytes_be(key.modulus.as_bytes());
-    let exponent = BigUint::from_bytes_be(key.public_exponent.as_bytes());
+fn encrypt(password: &str, nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, NotReady> {
+    let parse = || {
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(key).ok()?;
+        let key = SubjectPublicKeyInfoRef::try_from(key.as_ref()).ok()?;
+        let key = RsaPublicKey::try_from(key.subject_public_key.as_bytes()?).ok()?;
+        let modulus = BigUint::from_bytes_be(key.modulus.as_bytes());
+        let exponent = BigUint::from_bytes_be(key.public_exponent.as_bytes());
+        // With a key that is too short the padding panics, one that is too long, as no server makes
+        // it, would keep us busy for seconds, and one of even numbers or of exponent 1 hides nothing.
+        let is_usable = (MIN_KEY_BITS..=MAX_KEY_BITS).contains(&modulus.bits())
+            && (2..=64).contains(&exponent.bits())
+            && modulus.bit(0)
+            && exponent.bit(0);
+        is_usable.then_some((modulus, exponent))
+    };
+    let (modulus, exponent) = parse()
+        .ok_or_else(|| NotReady::new(&reason::PROTOCOL, "a public key that cannot be used"))?;
     let mut masked = terminated(password);
-    for (byte, mask) in masked.iter_mut().zip(nonce.get(..NONCE)?.iter().cycle()) {
+    let nonce = nonce.get(..NONCE).unwrap_or(&[0]);
+    for (byte, mask) in masked.iter_mut().zip(nonce.iter().cycle()) {
         *byte ^= mask;
     }
-    // With a key that is too short the padding panics, and one too long, as no server makes it,
-    // would keep us busy for seconds.
-    let is_usable = (MIN_KEY_BITS..=MAX_KEY_BITS).contains(&modulus.bits())
-        && exponent.bits() <= 64
-        && masked.len() + OAEP_OVERHEAD <= modulus.bits() as usize / 8;
+    if masked.len() + OAEP_OVERHEAD > modulus.bits() as usize / 8 {
+        let reason = ACCESS_DENIED.with_hint("let the server offer TLS, or use a shorter password");
+        return Err(NotReady::new(
+            &reason,
+            "the password is too long for the server's RSA key, and there is no TLS",
+        ));
+    }
     let padding = Pkcs1OaepPadding::new(GetRandom);
-    is_usable.then(|| PublicKey::new(modulus, exponent).encrypt_block(masked, padding))
+    Ok(PublicKey::new(modulus, exponent).encrypt_block(masked, padding))
 }

@@ -9,24 +9,31 @@
 //! phase an error came. So the conversation is held here, on the packets and ciphers of
 //! `mysql_common`, which is the ground that `mysql_async` stands on.
 
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use tokio::time::timeout;
 
-use super::login::{self, Account};
-use super::session::Session;
+use super::login::{self, Account, Greeting};
+use super::session::{Rows, Session};
 use crate::net::At;
-use crate::net::tls::{TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Endpoint, Expected, Login, one_of};
+use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A statement that does nothing.
 const NOTHING: &str = "DO 0";
+/// The errors of a server, or a proxy, that lacks the statement.
+const LACKING: [&str; 3] = ["1064", "1235", "1295"];
+
+/// The longest limit that every server takes, in seconds.
+const LONGEST_LIMIT: u64 = 1_000_000;
 
 /// MySQL's own names, from the least strict to the strictest.
 const SSL_MODES: [(&str, TlsMode); 5] = [
@@ -41,12 +48,16 @@ const SSL_MODES: [(&str, TlsMode); 5] = [
 #[derive(Debug)]
 pub(super) struct MySql {
     pub(super) at: At,
-    /// For the name in the server's certificate.
-    pub(super) endpoint: Endpoint,
     /// Without a user no login has to succeed: it is enough that the server decides one.
     pub(super) login: Login,
-    pub(super) tls: TlsMode,
-    query: Option<String>,
+    pub(super) mode: TlsMode,
+    pub(super) tls: Tls,
+    /// Whether a server may have the password in clear text, over TLS that is verified.
+    pub(super) is_cleartext: bool,
+    /// It may compare with a secret.
+    query: Option<Secret>,
+    /// Why TLS, where it is preferred, could not be agreed on.
+    without_tls: Mutex<Option<NotReady>>,
 }
 
 pub(super) fn parse(
@@ -67,12 +78,15 @@ pub(super) fn parse(
             ));
         }
     }
+    let mode = tls_mode(address)?;
     Ok(Box::new(MySql {
         at: address.at()?,
-        endpoint: address.endpoint.clone(),
         login,
-        tls: tls_mode(address)?,
-        query,
+        mode,
+        tls: defaults.tls(address, mode.verification())?,
+        is_cleartext: address.option("cleartext").is_some(),
+        query: query.map(Secret::new),
+        without_tls: Mutex::default(),
     }))
 }
 
@@ -90,7 +104,7 @@ impl Probe for MySql {
     }
 
     fn verifies_certificates(&self) -> bool {
-        self.tls.verification() != Verification::Nothing
+        self.tls.verification != Verification::Nothing
     }
 }
 
@@ -105,15 +119,13 @@ impl MySql {
             password: password.as_ref().map_or("", |password| password.expose()),
             database: self.login.database.as_deref(),
         };
-        let stream = cx.connect(&self.at).await?;
-        let (session, greeting) = login::greeting(stream, cx).await?;
-        let mut session = match login::log_in(session, greeting, self, account).await {
-            Ok(session) => session,
+        let (mut session, greeting) = match self.log_in(account, cx).await {
+            Ok(logged_in) => logged_in,
             Err(why) if self.login.user.is_none() && is_denial(&why) => return Ok(()),
             Err(why) => return Err(why),
         };
         let result = match self.login.user {
-            Some(_) => self.ask(&mut session, cx).await,
+            Some(_) => self.ask(&mut session, &greeting, account, cx).await,
             None => Ok(()),
         };
         // Even after a failure: a connection that ends without a word is counted as aborted.
@@ -122,23 +134,101 @@ impl MySql {
         result
     }
 
+    /// Connects and logs in. Where TLS is preferred and cannot be agreed on, it goes without, as
+    /// MySQL's own client does, from then on: each failed handshake counts against the host.
+    async fn log_in<'a>(
+        &self,
+        account: Account<'_>,
+        cx: &'a Attempt,
+    ) -> Result<(Session<'a>, Greeting), NotReady> {
+        let known = self.without_tls().clone();
+        let failure = match known {
+            Some(failure) => failure,
+            None => match self.log_in_with(self.mode, account, cx).await {
+                Err(why) if self.mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
+                result => return result,
+            },
+        };
+        let result = self.log_in_with(TlsMode::Off, account, cx).await;
+        let is_required = matches!(&result, Err(why) if why.is(&reason::TLS_REQUIRED));
+        *self.without_tls() = (!is_required).then(|| failure.clone());
+        result.map_err(|why| match is_required {
+            true => failure,
+            // The account may require TLS, which the server does not say.
+            false if why.is(&reason::ACCESS_DENIED) => NotReady {
+                detail: format!("{}, without TLS: {}", why.detail, failure.detail),
+                ..why
+            },
+            false => why,
+        })
+    }
+
+    fn without_tls(&self) -> MutexGuard<'_, Option<NotReady>> {
+        let known = self.without_tls.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn log_in_with<'a>(
+        &self,
+        mode: TlsMode,
+        account: Account<'_>,
+        cx: &'a Attempt,
+    ) -> Result<(Session<'a>, Greeting), NotReady> {
+        let stream = cx.connect(&self.at).await?;
+        let (session, greeting) = login::greeting(stream, cx).await?;
+        let session = login::log_in(session, &greeting, self, mode, account).await?;
+        Ok((session, greeting))
+    }
+
     /// The steps after the login. The database was selected by it.
-    async fn ask(&self, session: &mut Session<'_>, cx: &Attempt) -> Result<(), NotReady> {
+    async fn ask(
+        &self,
+        session: &mut Session<'_>,
+        greeting: &Greeting,
+        account: Account<'_>,
+        cx: &Attempt,
+    ) -> Result<(), NotReady> {
         cx.phase("pinging");
         session.ping().await?;
         let Some(query) = &self.query else {
             cx.phase("running a statement");
-            // With an expired password a login may succeed, and a ping, and nothing else. Where a
-            // server does not know the statement, as a proxy may not, the login counts.
-            return match session.has_row(NOTHING).await {
-                Err(why) if why.is(&reason::SERVER_ERROR) => Ok(()),
+            // With an expired password a login may succeed, and a ping, and nothing else; a proxy
+            // may have no server behind it. Only a server that lacks the statement is excused.
+            return match session.run(NOTHING).await {
+                Err(why) if why.code.as_deref().is_some_and(|code| LACKING.contains(&code)) => Ok(()),
                 result => result.map(drop),
             };
         };
-        cx.phase("running the query");
-        match session.has_row(query).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(NotReady::new(&super::QUERY_EMPTY, "the query returns no row")),
+        if let Some(limits) = limits(greeting, cx.time_left()) {
+            cx.phase("limiting the query");
+            match session.run(&limits).await {
+                Err(why) if why.code.is_none() => return Err(why),
+                _ => {} // a server without these settings
+            }
+        }
+        let permit = pin!(cx.working("running the query"));
+        if let Either::Left(_) = select(pin!(cx.stopped()), permit).await {
+            return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
+        }
+        let rows = {
+            let rows = pin!(session.run(query.expose()));
+            match select(rows, pin!(cx.stopped())).await {
+                Either::Left((rows, _)) => rows,
+                Either::Right(((), rows)) => {
+                    self.cancel(greeting.id, account, cx).await?;
+                    // Its result, an error or not, is that of a statement that was cut short.
+                    let _ = rows.await;
+                    return Err(NotReady::new(&reason::TIMED_OUT, "the query was cancelled"));
+                }
+            }
+        };
+        match rows {
+            Ok(Rows::True) => Ok(()),
+            Ok(Rows::False) => Err(NotReady::new(
+                &super::QUERY_EMPTY,
+                "the first column of each row is NULL, 0, false or empty",
+            )),
+            Ok(Rows::None) => Err(NotReady::new(&super::QUERY_EMPTY, "the query returns no row")),
             // Errors that would not have come in answer to any other statement.
             Err(why) if why.is(&reason::SERVER_ERROR) || why.is(&reason::UNKNOWN_DATABASE) => {
                 let reason = super::QUERY_FAILED;
@@ -147,6 +237,27 @@ impl MySql {
             Err(why) => Err(why),
         }
     }
+
+    /// Has the server end the statement of another connection.
+    async fn cancel(&self, id: u32, account: Account<'_>, cx: &Attempt) -> Result<(), NotReady> {
+        let (mut session, _) = self.log_in(account, cx).await?;
+        let result = session.run(&format!("KILL QUERY {id}")).await;
+        session.quit().await?;
+        result.map(drop)
+    }
+}
+
+/// The statement that has the server itself end the query a second after the wait, also behind a
+/// lock; `None` if the wait has no end.
+fn limits(greeting: &Greeting, time_left: Option<Duration>) -> Option<String> {
+    let seconds = time_left?.as_secs().saturating_add(2).min(LONGEST_LIMIT);
+    let limit = match greeting.is_mariadb {
+        true => format!("max_statement_time={seconds}"),
+        false => format!("max_execution_time={}", seconds * 1000),
+    };
+    Some(format!(
+        "SET SESSION {limit}, lock_wait_timeout={seconds}, innodb_lock_wait_timeout={seconds}"
+    ))
 }
 
 /// Whether a server that answers so has looked at the login.

@@ -131,10 +131,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs a statement and reads all that it returns. Returns whether it had at least one row.
-    pub(super) async fn has_row(&mut self, statement: &str) -> Result<bool, NotReady> {
+    /// Runs a statement and reads all that it returns.
+    pub(super) async fn run(&mut self, statement: &str) -> Result<Rows, NotReady> {
         self.command(COM_QUERY, statement.as_bytes()).await?;
-        let mut has_row = false;
+        let mut rows = Rows::None;
         loop {
             let start = self.read_start().await?;
             let status = match start.first() {
@@ -149,13 +149,14 @@ impl<'a> Session<'a> {
                         match row.first() {
                             Some(&ERROR) => return Err(codes::not_ready(&row)),
                             _ if is_eof(&row) => break status_at(&row, 3),
-                            _ => has_row = true,
+                            _ if is_true(&row) => rows = Rows::True,
+                            _ => rows = rows.max(Rows::False),
                         }
                     }
                 }
             };
             if status.unwrap_or(0) & MORE_RESULTS == 0 {
-                return Ok(has_row);
+                return Ok(rows);
             }
         }
     }
@@ -169,6 +170,33 @@ impl<'a> Session<'a> {
             .await
             .map_err(|error| self.cx.broken(&error))
     }
+}
+
+/// The rows that a statement has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rows {
+    None,
+    /// Each has NULL, 0, false or nothing in its first column.
+    False,
+    /// One at least has something else there.
+    True,
+}
+
+/// Whether the first column of a row says yes: it is neither NULL, 0, false nor empty.
+fn is_true(row: &[u8]) -> bool {
+    let (length, at) = match row {
+        [0xfc, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 3),
+        [0xfd | 0xfe, ..] => return true, // longer than any number
+        [0xfb, ..] | [] => return false,
+        [length, ..] => (usize::from(*length), 1),
+    };
+    // Of a long one not all is kept.
+    let value = row.get(at..).unwrap_or_default();
+    let value = &value[..value.len().min(length)];
+    let text = String::from_utf8_lossy(value);
+    let is_zero = text.parse().is_ok_and(|number: f64| number == 0.0);
+    // A BIT comes as bytes.
+    !(value.iter().all(|byte| *byte == 0) || is_zero || text.eq_ignore_ascii_case("false"))
 }
 
 fn is_eof(packet: &[u8]) -> bool {

@@ -20,7 +20,14 @@ pub(super) static KIND: Kind = Kind {
     ],
     settings: &[Setting::User, Setting::Password, Setting::Database],
     parameters: Parameters::Known(&["db"]),
-    options: &["tls", "password-file", "password-env"],
+    options: &[
+        "tls",
+        "ca-file",
+        "cert-file",
+        "key-file",
+        "password-file",
+        "password-env",
+    ],
     reasons: &[
         &ACCESS_DENIED,
         &UNKNOWN_DATABASE,

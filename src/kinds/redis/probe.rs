@@ -55,10 +55,10 @@ pub(super) fn parse(
     };
     Ok(Box::new(Redis {
         at: At::Tcp(address.endpoint.clone()),
-        tls: (tls != TlsMode::Off).then(|| Tls {
-            host: address.endpoint.host.clone(),
-            verification: tls.verification(),
-        }),
+        tls: match tls {
+            TlsMode::Off => None,
+            mode => Some(defaults.tls(address, mode.verification())?),
+        },
         login,
     }))
 }
@@ -161,6 +161,7 @@ impl Session<'_> {
             limited.read_until(b'\n', &mut line).await
         };
         exchanged.await.map_err(|error| self.cx.broken(&error))?;
+        self.cx.talking();
         let text = match line.strip_suffix(b"\r\n") {
             Some(text) => text,
             // It may be a greeting in another protocol.

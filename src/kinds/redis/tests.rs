@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::KIND;
 use crate::kinds::KINDS;
 use crate::net::{Route, Stream};
-use crate::probe::{Attempt, NotReady, Reason, reason};
+use crate::probe::{Attempt, NotReady, Reason, Stop, reason};
 use crate::targets::{Address, Defaults, Expected, Origin, Target};
 
 fn target_with(text: &str, variables: &[(&str, &str)]) -> Result<(Target, Vec<String>), Expected> {
@@ -22,6 +22,7 @@ fn target_with(text: &str, variables: &[(&str, &str)]) -> Result<(Target, Vec<St
     let defaults = Defaults {
         kind: &KIND,
         variable: &value,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     };
     let target = Target::at(address, &defaults)?;
@@ -40,7 +41,7 @@ async fn against(
 ) -> (Result<(), NotReady>, Option<&'static str>, Vec<String>) {
     let (ours, mut theirs) = duplex(1 << 16);
     let (io, route) = (Box::new(ours), Route::Private);
-    let cx = Attempt::over(Arc::default(), Stream { io, route });
+    let cx = Attempt::over(Arc::default(), [Stream { io, route }], Stop::default());
     let server = async move {
         let mut commands = Vec::new();
         let mut buffer = vec![0; 4096];
@@ -158,6 +159,25 @@ async fn replies_of_another_protocol_are_shown() {
     is_not_ready("db", &[&endless], &reason::PROTOCOL, None).await;
     is_not_ready("db", &["+PON"], &reason::CLOSED, None).await;
     is_not_ready("db", &[""], &reason::CLOSED, None).await;
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_password_does_not_have_it_logged() {
+    let reply = "-ERR unknown command 'AUTH', with args beginning with: 'app' 'TOPSECRET'\r\n";
+    let (ours, mut theirs) = duplex(1 << 16);
+    let server = tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok(1..) = theirs.read(&mut buffer).await {
+            let _ = theirs.write_all(reply.as_bytes()).await; // it may have left
+        }
+    });
+    let (io, route) = (Box::new(ours), Route::Private);
+    let cx = Attempt::over(Arc::default(), [Stream { io, route }], Stop::default());
+    let why = target("app:TOPSECRET@db").probe.attempt(&cx).await;
+    let why = cx.without_secrets(why.expect_err("not ready"));
+    assert!(why.detail.contains("unknown command"), "{why}");
+    assert!(!why.detail.contains("TOPSECRET"), "{why}");
+    server.abort();
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::*;
 use crate::net::{Io, Network, Route, Stream};
 use crate::output::capture::Capture;
 use crate::output::live::Live;
-use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
+use crate::probe::{Attempt, NotReady, Probe, Reason, Stop, reason};
 use crate::settings::Timing;
 use crate::settings::environment::{self, is_scrubbed};
 use crate::targets::address::shown;
@@ -148,7 +148,7 @@ impl Probe for Scripted {
 /// An attempt over a connection.
 fn over(io: impl Io + 'static) -> Attempt {
     let (io, route) = (Box::new(io), Route::Private);
-    Attempt::over(Arc::default(), Stream { io, route })
+    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
 }
 
 /// The reason that an example is not ready with such a server; `None` if it is ready without having
@@ -345,7 +345,15 @@ async fn a_silent_server_is_timed_out_within_the_deadline() {
         ..Timing::default()
     };
     let start = Instant::now();
-    let ready = wait::all(targets, Network::default(), timing, false, Live::default()).await;
+    let ready = wait::all(
+        targets,
+        Network::default(),
+        timing,
+        false,
+        Live::default(),
+        &Stop::default(),
+    )
+    .await;
     let took = start.elapsed();
     assert!(took < DEADLINE + Duration::from_millis(5), "{took:?}");
     let has_read = |counts: &&Arc<Counts>| counts.reads.load(Relaxed) > 0;

@@ -25,6 +25,7 @@ fn target_at(address: Address, password: Option<&str>) -> Result<Target, Expecte
     let defaults = Defaults {
         kind: address.kind,
         variable: &variable,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     };
     Target::at(address, &defaults)

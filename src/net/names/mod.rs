@@ -5,8 +5,14 @@
 mod c_library;
 #[cfg(all(feature = "dns", not(target_vendor = "apple")))]
 mod name_servers;
+mod order;
+#[cfg(all(feature = "dns", not(target_vendor = "apple")))]
+mod zones;
 
-use std::net::IpAddr;
+use std::net::{SocketAddr, SocketAddrV6};
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 
 #[cfg(any(not(feature = "dns"), target_vendor = "apple"))]
 pub use c_library::Names;
@@ -15,45 +21,38 @@ pub use name_servers::Names;
 #[cfg(all(feature = "dns", not(target_vendor = "apple"), fuzzing))]
 pub use name_servers::what_files_say;
 
-use crate::probe::{NotReady, Overlap};
-use crate::targets::Host;
+use crate::probe::{NotReady, Overlap, reason};
+use crate::targets::{Endpoint, Host};
 
 impl Names {
     /// All addresses of a host, at least one, in the order in which they are to be tried.
     ///
     /// # Errors
     /// `Unresolved` or `TimedOut`.
-    pub async fn look_up(&self, host: &Host, overlap: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
-        let name = match host {
-            Host::Address(address) => return Ok(vec![*address]),
+    pub async fn look_up(
+        &self,
+        endpoint: &Endpoint,
+        overlap: &Overlap,
+    ) -> Result<Vec<SocketAddr>, NotReady> {
+        let port = endpoint.port;
+        let name = match &endpoint.host {
+            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
+            Host::Zoned(address, zone) => {
+                // The interface may be there later.
+                let index = if_nametoindex(&**zone)
+                    .or(zone.parse().map_err(|_| Errno::ENODEV))
+                    .map_err(|_| {
+                        let detail = format!("there is no network interface {zone}");
+                        NotReady::new(&reason::UNREACHABLE, detail)
+                    })?;
+                return Ok(vec![SocketAddrV6::new(*address, port, 0, index).into()]);
+            }
             Host::Name(name) => name,
         };
-        let addresses = alternating(self.addresses(name, overlap).await?);
+        let addresses = self.addresses(name, overlap).await?.into_iter();
+        let addresses = addresses.map(|address| SocketAddr::new(address, port));
+        let addresses = order::sort(addresses.collect());
         tracing::trace!(event = "notice", "{name} is {addresses:?}");
         Ok(addresses)
-    }
-}
-
-/// IPv6 and IPv4 in turn, so that a family without a way out does not hold up the other (RFC 8305).
-fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
-    let longest = v6.len().max(v4.len());
-    (0..longest)
-        .flat_map(|at| [v6.get(at), v4.get(at)])
-        .flatten()
-        .copied()
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let mixed = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "::1"].map(address);
-        let expected = ["::1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(address);
-        assert_eq!(alternating(mixed.into()), expected);
     }
 }

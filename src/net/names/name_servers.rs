@@ -2,7 +2,6 @@
 //! its search domains. Unlike there, nothing is cached, not even the files, and all name servers are
 //! asked side by side.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,15 +10,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{NetError, NoRecords};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Resolver, TokioResolver};
+use resolv_conf::ScopedIp;
 use tokio::time::{sleep, timeout};
 
-use crate::probe::{NotReady, Overlap, reason};
+use super::zones::Runtime;
+use crate::probe::{NotReady, Overlap, files, reason};
 
 /// How long the addresses of one family wait for those of the other (RFC 8305).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -58,25 +58,41 @@ impl Default for Names {
 impl Names {
     /// How many descriptors the look-up of a name needs, at most.
     pub(crate) fn descriptors(&self) -> usize {
-        DESCRIPTORS_PER_SERVER * self.configuration().servers.len()
+        let servers = match files::read_local(&self.resolv_conf) {
+            Some(text) => Configuration::parse(&text.unwrap_or_default())
+                .servers
+                .len(),
+            None => MOST_SERVERS, // it may hang
+        };
+        DESCRIPTORS_PER_SERVER * servers
     }
 
     /// The addresses of a name, at least one.
-    pub(super) async fn addresses(&self, name: &str, _: &Overlap) -> Result<Vec<IpAddr>, NotReady> {
-        let known = in_hosts_file(&fs::read(&self.hosts).unwrap_or_default(), name);
-        match known.is_empty() {
-            true => self.ask_name_servers(name).await,
-            false => Ok(known),
+    pub(super) async fn addresses(
+        &self,
+        name: &str,
+        overlap: &Overlap,
+    ) -> Result<Vec<IpAddr>, NotReady> {
+        let hosts = overlap.read(&self.hosts).await.unwrap_or_default();
+        let known = in_hosts_file(&hosts, name);
+        if !known.is_empty() {
+            return Ok(known);
         }
+        let resolv_conf = overlap.read(&self.resolv_conf).await.unwrap_or_default();
+        self.ask_name_servers(name, &Configuration::parse(&resolv_conf))
+            .await
     }
 
     /// Tries the name in every search domain, until there is one where it has an address.
-    async fn ask_name_servers(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
-        let configuration = self.configuration();
+    async fn ask_name_servers(
+        &self,
+        name: &str,
+        configuration: &Configuration,
+    ) -> Result<Vec<IpAddr>, NotReady> {
         let resolvers: Result<Vec<_>, _> = configuration
             .servers
             .iter()
-            .map(|server| self.resolver(*server, &configuration.options))
+            .map(|server| self.resolver(server, &configuration.options))
             .collect();
         let resolvers = resolvers.map_err(|error| unresolved(&error))?;
         // That a server fails for one of them says more than that there is no such name elsewhere.
@@ -94,18 +110,18 @@ impl Names {
         })
     }
 
-    fn configuration(&self) -> Configuration {
-        Configuration::parse(&fs::read(&self.resolv_conf).unwrap_or_default())
-    }
-
     /// A resolver that asks one server alone.
-    fn resolver(&self, server: IpAddr, options: &ResolverOpts) -> Result<TokioResolver, NetError> {
-        let mut server = NameServerConfig::udp_and_tcp(server);
-        for connection in &mut server.connections {
+    fn resolver(
+        &self,
+        server: &Server,
+        options: &ResolverOpts,
+    ) -> Result<Resolver<Runtime>, NetError> {
+        let mut config = NameServerConfig::udp_and_tcp(server.address);
+        for connection in &mut config.connections {
             connection.port = self.port;
         }
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
+        Resolver::builder_with_config(config, Runtime::of(server.zone.clone()))
             .with_options(options.clone())
             .build()
     }
@@ -140,10 +156,17 @@ pub fn what_files_say(
     )
 }
 
-/// What resolv.conf says.
+/// A name server.
+struct Server {
+    address: IpAddr,
+    /// The network interface, for an address that is one only together with it.
+    zone: Option<String>,
+}
+
+/// The contents of resolv.conf.
 struct Configuration {
     /// At least one.
-    servers: Vec<IpAddr>,
+    servers: Vec<Server>,
     search: Vec<String>,
     /// With so many dots, a name is tried as it is before the search domains, and not after them.
     ndots: usize,
@@ -158,14 +181,24 @@ impl Configuration {
         if search.is_empty() {
             search.extend(parsed.get_system_domain());
         }
-        let servers = parsed.nameservers.iter().map(IpAddr::from);
+        let servers = parsed.nameservers.iter().map(|server| Server {
+            address: server.into(),
+            zone: match server {
+                ScopedIp::V6(_, zone) => zone.clone(),
+                ScopedIp::V4(_) => None,
+            },
+        });
         let mut servers: Vec<_> = servers.take(MOST_SERVERS).collect();
         if servers.is_empty() {
-            servers.push(Ipv4Addr::LOCALHOST.into());
+            let address = Ipv4Addr::LOCALHOST.into();
+            servers.push(Server {
+                address,
+                zone: None,
+            });
         }
         let mut options = ResolverOpts::default();
         options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
-        options.attempts = parsed.attempts as usize;
+        options.attempts = 0; // the look-up itself is repeated, and a failure of the server's not at once
         options.edns0 = parsed.edns0;
         options.use_hosts_file = ResolveHosts::Never; // it was asked first, for both families
         options.cache_size = 0;
@@ -204,7 +237,7 @@ impl Configuration {
 
 /// Asks for either family by itself: there are name servers that never answer for one of them.
 async fn ask_for_both_families(
-    resolvers: &[TokioResolver],
+    resolvers: &[Resolver<Runtime>],
     name: &Name,
 ) -> Result<Vec<IpAddr>, NetError> {
     let v4 = pin!(ask_all(resolvers, name, RecordType::A));
@@ -232,7 +265,7 @@ async fn ask_for_both_families(
 /// which asks one after the other: only if no server that is listed before is still to be heard, or
 /// those have been silent for long.
 async fn ask_all(
-    resolvers: &[TokioResolver],
+    resolvers: &[Resolver<Runtime>],
     name: &Name,
     family: RecordType,
 ) -> Result<Vec<IpAddr>, NetError> {
@@ -284,7 +317,7 @@ async fn ask_all(
 }
 
 async fn ask(
-    resolver: &TokioResolver,
+    resolver: &Resolver<Runtime>,
     name: &Name,
     family: RecordType,
 ) -> Result<Vec<IpAddr>, NetError> {
@@ -346,8 +379,9 @@ mod tests {
     }
 
     async fn look_up(names: &Names, host: &str) -> Result<Vec<IpAddr>, NotReady> {
-        let host = host.parse().expect("a host");
-        names.look_up(&host, &Overlap::default()).await
+        let endpoint = format!("{host}:1").parse().expect("an endpoint");
+        let found = names.look_up(&endpoint, &Overlap::default()).await?;
+        Ok(found.iter().map(SocketAddr::ip).collect())
     }
 
     /// Looks a name up where resolv.conf says so, and the hosts file nothing.
@@ -440,7 +474,7 @@ mod tests {
         let found = look_up(&names, "db").await.expect("one address");
         assert_eq!(found, [IpAddr::from([10, 0, 0, 9])]);
         let text = b"10.0.0.1 x DB\n::1 db # both\n#10.0.0.2 db\n\xff db\n10.0.0.3 db.x\n";
-        fs::write(hosts.path(), text).expect("written");
+        std::fs::write(hosts.path(), text).expect("written");
         let found = look_up(&names, "db").await.expect("both families");
         assert_eq!(
             found,
@@ -479,12 +513,7 @@ mod tests {
     #[test]
     fn names_are_tried_in_the_order_of_the_c_library() {
         let candidates = |text: &str, name: &str| {
-            let resolv_conf = file(text);
-            let names = Names {
-                resolv_conf: resolv_conf.path().into(),
-                ..Names::default()
-            };
-            let candidates = names.configuration().candidates(name);
+            let candidates = Configuration::parse(text.as_bytes()).candidates(name);
             let texts: Vec<_> = candidates.iter().map(Name::to_ascii).collect();
             texts.join(" ")
         };
@@ -502,6 +531,24 @@ mod tests {
         ] {
             assert_eq!(candidates(resolv_conf, name), expected, "{resolv_conf}");
         }
+    }
+
+    #[test]
+    fn a_file_that_may_hang_is_not_read_to_count_name_servers() {
+        let descriptors = |path: &std::path::Path| {
+            let resolv_conf = path.into();
+            let names = Names {
+                resolv_conf,
+                ..Names::default()
+            };
+            names.descriptors() / DESCRIPTORS_PER_SERVER
+        };
+        let two = file("nameserver 127.0.0.1\nnameserver 127.0.0.2\n");
+        assert_eq!(descriptors(two.path()), 2);
+        assert_eq!(descriptors("/nonexistent".as_ref()), 1);
+        // It is not on a disk of this machine.
+        #[cfg(target_os = "linux")]
+        assert_eq!(descriptors("/proc/version".as_ref()), MOST_SERVERS);
     }
 
     #[tokio::test]
