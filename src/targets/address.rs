@@ -1,6 +1,7 @@
 //! The one grammar of targets: `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/PATH][?PARAMETERS][#OPTIONS]`.
 //! It decodes, prints and hides.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -58,6 +59,8 @@ impl Address {
         kind: Option<&'static Kind>,
         origin: Origin,
     ) -> Result<Self, Expected> {
+        let url = as_url(text, kinds, kind);
+        let text = &*url;
         let (kind, scheme, rest) = match (text.split_once("://"), kind) {
             (Some((name, rest)), None) => {
                 let found = kinds
@@ -90,15 +93,22 @@ impl Address {
             Some((login, endpoint)) => (Some(login), endpoint),
             None => (None, authority),
         };
-        let endpoint = match decode(endpoint)? {
+        // A socket may stand in the place of the host.
+        let (endpoint, socket) = match decode(endpoint)? {
+            path if path.starts_with('/') => ("localhost".to_owned(), Some(path)),
+            empty if empty.is_empty() && scheme.default_port.is_some() && login.is_some() => {
+                ("localhost".to_owned(), None)
+            }
             empty if empty.is_empty() && scheme.default_port.is_some() => {
                 return Err(Expected::new("expected a host"));
             }
-            endpoint => Endpoint::parse(&endpoint, scheme.default_port)?,
+            endpoint => (endpoint, None),
         };
+        let endpoint = Endpoint::parse(&endpoint, scheme.default_port)?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
-        let is_suspect = login.is_some() || kind.parameters != Parameters::Opaque;
+        let is_suspect =
+            (login.is_some() || kind.parameters != Parameters::Opaque) && origin == Origin::Ours;
         if is_suspect && rest[authority.len()..].contains('@') {
             return Err(Expected::new(
                 "an '@' after the host: in a URL, special characters are percent-encoded",
@@ -126,35 +136,70 @@ impl Address {
             options,
             origin,
         };
+        if let Some(socket) = socket {
+            address.set_parameter("socket", &socket);
+        }
         address.check_parameters()?;
+        address.take_login_from_parameters()?;
         Ok(address)
     }
 
-    /// Drops the parameters that the kind does not know, if they may be there.
-    fn check_parameters(&mut self) -> Result<(), Expected> {
-        let (Parameters::Known(known), Some(query)) = (self.kind.parameters, &self.query) else {
+    /// Refuses parameters that the kind does not know, unless they may be there.
+    fn check_parameters(&self) -> Result<(), Expected> {
+        let Parameters::Known { shown, others } = self.kind.parameters else {
             return Ok(());
         };
-        let name = |pair: &&str| pair.split('=').next().unwrap_or_default().to_owned();
-        let pairs = query.expose().split('&').filter(|pair| !pair.is_empty());
-        let (known_ones, others): (Vec<_>, Vec<_>) =
-            pairs.partition(|pair| known.contains(&name(pair).as_str()));
-        if !others.is_empty() && self.origin == Origin::Ours {
+        let login = match self.kind.has_settings() {
+            true => &["user", "password"][..],
+            false => &[],
+        };
+        let is_known = |name: &str| [shown, others, login].concat().contains(&name);
+        let mut parameters = self.parameters()?.into_iter();
+        match self.origin == Origin::Ours && parameters.any(|(name, _)| !is_known(&name)) {
             // It is not said which: it may be what a '?' and a ',' have cut out of a password.
-            return Err(Expected::one_of("an unknown parameter: expected", known));
+            true => Err(Expected::one_of("an unknown parameter: expected", shown)),
+            false => Ok(()),
         }
-        let known_ones = known_ones.join("&");
-        self.query = Some(known_ones)
-            .filter(|query| !query.is_empty())
-            .map(Secret::new);
+    }
+
+    /// Some drivers have the user and the password among the parameters.
+    fn take_login_from_parameters(&mut self) -> Result<(), Expected> {
+        if self.kind.has_settings() {
+            if self.user.is_none() {
+                self.user = self.parameter("user")?.filter(|user| !user.is_empty());
+            }
+            if self.password.is_none() {
+                self.password = self.parameter("password")?.map(Secret::new);
+            }
+        }
         Ok(())
+    }
+
+    /// Drops the parameters that are not to be printed.
+    pub(super) fn keep_shown_parameters(&mut self) {
+        let (Parameters::Known { shown, .. }, Some(query)) = (self.kind.parameters, &self.query)
+        else {
+            return;
+        };
+        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        let pairs = query.expose().split('&').filter(|pair| !pair.is_empty());
+        let pairs: Vec<_> = pairs.filter(|pair| shown.contains(&&*name(pair))).collect();
+        let query = Some(pairs.join("&")).filter(|query| !query.is_empty());
+        self.query = query.map(Secret::new);
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &str) {
+        let value = utf8_percent_encode(value, RESERVED);
+        let before = self.query.as_ref().map_or("", Secret::expose);
+        let separator = if before.is_empty() { "" } else { "&" };
+        self.query = Some(Secret::new(format!("{before}{separator}{name}={value}")));
     }
 
     /// The parameters after the `?`, decoded.
     ///
     /// # Errors
     /// Encoding that is not UTF-8.
-    fn parameters(&self) -> Result<Vec<(String, String)>, Expected> {
+    pub fn parameters(&self) -> Result<Vec<(String, String)>, Expected> {
         match &self.query {
             Some(query) => pairs(query.expose(), |text| decode(&text.replace('+', " "))),
             None => Ok(Vec::new()),
@@ -171,16 +216,27 @@ impl Address {
         Ok(values.next())
     }
 
-    /// Where the server is: at the socket that the parameter `socket` names, or else at the host.
+    /// Where the server is: at the socket that a parameter names, in any driver's words, or else at
+    /// the host.
     ///
     /// # Errors
     /// A socket that is no absolute path.
     pub fn at(&self) -> Result<At, Expected> {
-        match self.parameter("socket")? {
-            Some(path) if path.starts_with('/') => Ok(At::Socket(path.into())),
-            Some(_) if self.origin == Origin::Ours => Err(Expected::new("expected socket=/PATH")),
-            _ => Ok(At::Tcp(self.endpoint.clone())),
+        for name in ["socket", "unix_socket", "unixSocket", "host"] {
+            let Some(value) = self.parameter(name)? else {
+                continue;
+            };
+            // Prisma has parentheses around it.
+            let path = value.trim_start_matches('(').trim_end_matches(')');
+            match path.starts_with('/') {
+                true => return Ok(At::Socket(path.into())),
+                false if name == "socket" && self.origin == Origin::Ours => {
+                    return Err(Expected::new("expected socket=/PATH"));
+                }
+                false => {}
+            }
         }
+        Ok(At::Tcp(self.endpoint.clone()))
     }
 
     /// The value of the option `tls`.
@@ -254,8 +310,36 @@ impl fmt::Display for Address {
         match (&self.query, self.kind.parameters) {
             (None, _) => Ok(()),
             (Some(_), Parameters::Opaque) => f.write_str("?…"),
-            (Some(query), Parameters::Known(_)) => write!(f, "?{}", query.expose()),
+            (Some(query), Parameters::Known { .. }) => write!(f, "?{}", query.expose()),
         }
+    }
+}
+
+/// A target in a driver's own form, as a URL.
+fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind>) -> Cow<'a, str> {
+    let (form, options) = split_options(text);
+    let dialects = match kind {
+        Some(kind) => kind.dialects.iter().collect::<Vec<_>>(),
+        None => kinds.iter().flat_map(|kind| kind.dialects).collect(),
+    };
+    if let Some(url) = dialects.into_iter().find_map(|dialect| dialect(form)) {
+        return match options {
+            "" => url.into(),
+            options => format!("{url}#{options}").into(),
+        };
+    }
+    // `jdbc:SCHEME://`, `r2dbc:SCHEME://`, and what pools and balancers put between.
+    let Some((prefix, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let mut parts = prefix.split(':');
+    let first = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_known = |name: &&str| kinds.iter().any(|kind| kind.scheme(name).is_some());
+    match parts.find(is_known) {
+        Some(scheme) if matches!(&*first, "jdbc" | "r2dbc" | "r2dbcs") => {
+            format!("{scheme}://{rest}").into()
+        }
+        _ => text.into(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::probe::Probe;
 use crate::settings::environment;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
-pub use kind::{Kind, Parameters, Parse, Scheme, Setting};
+pub use kind::{Dialect, Kind, Parameters, Parse, Scheme, Setting};
 pub use secret::{Password, Secret, SecretFile};
 
 /// A target, complete. `Display` is its name in the log; no secret is in it.
@@ -67,14 +67,17 @@ impl Target {
         let identity = address.identity();
         let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
         let at = match kind.parameters {
-            Parameters::Known(_) => address.at()?,
+            Parameters::Known { .. } => address.at()?,
             Parameters::Opaque => At::Tcp(address.endpoint.clone()),
         };
         let probe = parse(&mut address, defaults)?;
         Ok(Self {
             kind,
             probe,
-            name: address.to_string(),
+            name: {
+                address.keep_shown_parameters();
+                address.to_string()
+            },
             at: Some(at),
             identity,
         })
@@ -243,12 +246,18 @@ impl Defaults<'_> {
         }
     }
 
-    /// How TLS is to be made, with the files that the target's options or the variables name.
+    /// How TLS is to be made, with the files that the target's options, a parameter or the variables
+    /// name.
     ///
     /// # Errors
     /// Files that cannot be read or hold no certificates, and a certificate without its key.
     #[cfg(feature = "tls")]
-    pub fn tls(&self, address: &Address, verification: Verification) -> Result<Tls, Expected> {
+    pub fn tls(
+        &self,
+        address: &Address,
+        verification: Verification,
+        authorities: Option<&str>,
+    ) -> Result<Tls, Expected> {
         let read = |what: &str, path: &str| {
             (self.file)(Path::new(path))
                 .map_err(|error| Expected::new(format!("expected {what} to be readable: {error}")))
@@ -257,7 +266,7 @@ impl Defaults<'_> {
             Some(path) => Ok(Some(path.to_owned())),
             None => (self.variable)(variable),
         };
-        let authorities = match address.option("ca-file") {
+        let authorities = match address.option("ca-file").or(authorities) {
             None => Vec::new(),
             Some(path) => certificates_from_pem(&read("ca-file", path)?).ok_or_else(|| {
                 Expected::new("expected ca-file to hold certificates in PEM format")
@@ -304,6 +313,25 @@ impl Defaults<'_> {
     pub fn notice(&self, text: String) {
         self.notices.borrow_mut().push(text);
     }
+}
+
+/// Splits `Name=value;…`, names in lower case; `None` if it has another form. A value may be quoted.
+pub fn key_values(text: &str, separator: char) -> Option<Vec<(String, String)>> {
+    let parts = text
+        .split(separator)
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_ ".contains(c));
+        let quoted = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+        (is_name && !name.is_empty()).then(|| (name, value.to_owned()))
+    };
+    parts.map(pair).collect()
 }
 
 /// The variable's name, if a text is `env:NAME`. `env:3306` is a host and its port.

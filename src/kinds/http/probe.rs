@@ -100,7 +100,7 @@ pub(super) fn parse(
     Ok(Box::new(Http {
         confidential: Confidential(secrets(address, credentials.as_ref())),
         tls: match address.scheme.is_tls {
-            true => Some(defaults.tls(address, Verification::AuthorityAndName)?),
+            true => Some(defaults.tls(address, Verification::AuthorityAndName, None)?),
             false => None,
         },
         uri: Secret::new(uri),
