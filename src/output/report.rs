@@ -103,6 +103,7 @@ pub struct Reporter {
     /// The names of reasons that have been logged as errors.
     alarmed: Vec<&'static str>,
     warned: bool,
+    is_optional: bool,
     line: Line,
 }
 
@@ -119,6 +120,7 @@ impl Reporter {
             logged: None,
             alarmed: Vec::new(),
             warned: false,
+            is_optional: target.common.is_optional,
         }
     }
 
@@ -199,13 +201,22 @@ impl Reporter {
         );
     }
 
+    /// Whether the wait does not fail without this target.
+    pub fn is_optional(&self) -> bool {
+        self.is_optional
+    }
+
     /// The time is up, and the target is not ready.
     pub fn timed_out(&mut self) {
         self.line.end();
+        let level = match self.is_optional {
+            true => Level::WARN,
+            false => Level::ERROR,
+        };
         let (after, attempts) = (duration(self.start.elapsed()), attempts(self.attempts));
         let message = format!("{} is not ready after {after} and {attempts}", self.target);
         if let Some(why) = &self.last {
-            self.log(why, Level::ERROR, "timed_out", &message);
+            self.log(why, level, "timed_out", &message);
         }
     }
 
@@ -234,6 +245,7 @@ impl Reporter {
         }
         match level {
             Level::ERROR => event!(error, Some(hint), "{message}: {reason}: {detail}; {hint}"),
+            Level::WARN => event!(warn, Some(hint), "{message}: {reason}: {detail}; {hint}"),
             Level::INFO => event!(info, None::<&str>, "{message}: {reason}: {detail}"),
             _ => event!(debug, None::<&str>, "{message}: {reason}: {detail}"),
         }

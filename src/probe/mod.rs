@@ -254,11 +254,11 @@ enum End {
 }
 
 impl Stop {
-    /// The same with a deadline.
-    pub(crate) fn with_deadline(&self, deadline: Option<Instant>) -> Self {
+    /// At a deadline, if there is one.
+    pub(crate) fn at(deadline: Option<Instant>) -> Self {
         Self {
             deadline,
-            ..self.clone()
+            ..Self::default()
         }
     }
 

@@ -123,13 +123,16 @@ reasons! {
     QUERY_EMPTY "query_empty" Politely:
         "the query returns no row",
         "have the migrations run, and is the query right?";
+    STILL_THERE "still_there" Politely:
+        "the target is to be gone (`#gone`), and is there",
+        "what ends the service, or removes the file?";
     SERVER_ERROR "server_error" BackOff:
         "the server reports an error that has no other reason",
         "the server's log may say more";
 }
 
 /// The reasons that the connection itself can give, for every kind of target.
-pub const COMMON: [&Reason; 8] = [
+pub const COMMON: [&Reason; 9] = [
     &UNRESOLVED,
     &REFUSED,
     &UNREACHABLE,
@@ -138,6 +141,7 @@ pub const COMMON: [&Reason; 8] = [
     &PROTOCOL,
     &TLS_FAILED,
     &MISSING,
+    &STILL_THERE,
 ];
 
 impl fmt::Display for Reason {

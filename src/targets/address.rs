@@ -12,7 +12,7 @@ use crate::net::tls::TlsMode;
 
 #[cfg(feature = "tls")]
 use super::one_of;
-use super::{Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
+use super::{Common, Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
 use crate::kinds::KINDS;
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
@@ -361,14 +361,15 @@ pub(crate) fn split_options(text: &str) -> (&str, &str) {
 /// Parses the options of a target.
 fn parse_options(text: &str, kind: &Kind) -> Result<Vec<(String, Secret)>, Expected> {
     let options = pairs(text, decode)?;
+    let known = [kind.options, &Common::NAMES].concat();
     if options
         .iter()
-        .any(|(name, _)| !kind.options.contains(&name.as_str()))
+        .any(|(name, _)| !known.contains(&name.as_str()))
     {
-        return Err(match kind.options {
-            [] => Expected::new("expected no option after '#': there are none for this target"),
-            options => Expected::one_of("an unknown option after '#': expected", options),
-        });
+        return Err(Expected::one_of(
+            "an unknown option after '#': expected",
+            &known,
+        ));
     }
     let options = options.into_iter();
     Ok(options

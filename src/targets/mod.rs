@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::net::At;
 #[cfg(feature = "tls")]
@@ -19,6 +20,7 @@ use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
 use crate::probe::Probe;
 #[cfg(feature = "tls")]
 use crate::settings::environment;
+use crate::settings::parse_duration;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
 pub use kind::{Dialect, Kind, Parameters, Parse, Scheme, Setting};
@@ -31,6 +33,8 @@ pub struct Target {
     pub kind: &'static Kind,
     /// The way to try it.
     pub probe: Box<dyn Probe>,
+    /// The options that every kind has.
+    pub common: Common,
     name: String,
     /// Where a connection is made, if one is.
     at: Option<At>,
@@ -45,6 +49,7 @@ impl Target {
         Self {
             kind,
             probe,
+            common: Common::default(),
             at: None,
             identity: Secret::new(name.clone()),
             name,
@@ -65,6 +70,7 @@ impl Target {
     pub fn at(mut address: Address, defaults: &Defaults<'_>) -> Result<Self, Expected> {
         let kind = address.kind;
         let identity = address.identity();
+        let common = Common::of(&address)?;
         let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
         let at = match kind.parameters {
             Parameters::Known { .. } => address.at()?,
@@ -74,6 +80,7 @@ impl Target {
         Ok(Self {
             kind,
             probe,
+            common,
             name: {
                 address.keep_shown_parameters();
                 address.to_string()
@@ -97,6 +104,42 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+/// The options that every kind has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Common {
+    /// `gone`: ready when nothing is there.
+    pub is_gone: bool,
+    /// `optional`: not ready in time is a warning.
+    pub is_optional: bool,
+    /// `stable`: ready only after it has stayed so for this long.
+    pub stable: Option<Duration>,
+    /// `connect-timeout`, in the place of the one for all.
+    pub connect_timeout: Option<Duration>,
+}
+
+impl Common {
+    /// Their names.
+    pub const NAMES: [&str; 4] = ["gone", "optional", "stable", "connect-timeout"];
+
+    fn of(address: &Address) -> Result<Self, Expected> {
+        let duration = |name| match address.option(name) {
+            None => Ok(None),
+            Some(text) => match parse_duration(text).filter(|duration| !duration.is_zero()) {
+                None => Err(Expected::new(format!(
+                    "expected {name} to be seconds above 0, or a duration such as 500ms"
+                ))),
+                duration => Ok(duration),
+            },
+        };
+        Ok(Self {
+            is_gone: address.option("gone").is_some(),
+            is_optional: address.option("optional").is_some(),
+            stable: duration("stable")?,
+            connect_timeout: duration("connect-timeout")?,
+        })
     }
 }
 
@@ -190,7 +233,11 @@ impl Defaults<'_> {
             None if self.kind.settings.contains(&setting) => self.get(setting.suffixes()[0]),
             own => Ok(own),
         };
-        address.user = or_default(address.user.take(), Setting::User)?;
+        let user = address
+            .option("user")
+            .map(str::to_owned)
+            .or(address.user.take());
+        address.user = or_default(user, Setting::User)?;
         let database = or_default(address.segment()?, Setting::Database)?;
         match &database {
             Some(database) => address.set_segment(database),

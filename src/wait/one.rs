@@ -38,6 +38,9 @@ pub(super) struct Wait {
     pub(super) overlap: Overlap,
     pub(super) timing: Timing,
     pub(super) start: Instant,
+    /// The end of the wait by a signal.
+    pub(super) signal: Stop,
+    /// The end of the wait for this target.
     pub(super) stop: Stop,
     pub(super) reporter: Reporter,
 }
@@ -87,6 +90,8 @@ impl Wait {
         let mut next = Some(self.start);
         // How long the last login took: one that could not be finished is not begun.
         let mut login = Duration::ZERO;
+        // Since when it has been ready, where that alone is not enough.
+        let mut ready_since = None;
         let is_ready = loop {
             if next.is_some_and(|next| next <= Instant::now()) {
                 next = None;
@@ -107,7 +112,10 @@ impl Wait {
             if let Some(warning) = cx.warning() {
                 self.reporter.warn(warning);
             }
-            let Err(why) = result else { break true };
+            let why = match self.judge(result, &mut ready_since) {
+                Ok(()) => break true,
+                Err(why) => why,
+            };
             if let Some(trial) = trial.filter(|trial| trial.cx.stage() >= Stage::Talking) {
                 login = trial.start.elapsed();
             }
@@ -126,6 +134,37 @@ impl Wait {
             return Ok(());
         }
         Err(self.reporter)
+    }
+
+    /// The meaning of a result under the options that every kind has.
+    fn judge(
+        &self,
+        result: Result<(), NotReady>,
+        ready_since: &mut Option<Instant>,
+    ) -> Result<(), NotReady> {
+        let common = self.target.common;
+        let is_nothing_there = |why: &NotReady| {
+            let reasons = [&reason::REFUSED, &reason::UNRESOLVED, &reason::MISSING];
+            reasons.into_iter().any(|reason| why.is(reason))
+        };
+        let result = match result {
+            Ok(()) if common.is_gone => Err(NotReady::new(&reason::STILL_THERE, "it is there")),
+            Err(why) if common.is_gone && is_nothing_there(&why) => Ok(()),
+            result => result,
+        };
+        let (Ok(()), Some(stable)) = (&result, common.stable) else {
+            *ready_since = None;
+            return result;
+        };
+        let since = ready_since.get_or_insert_with(Instant::now).elapsed();
+        match since >= stable {
+            true => Ok(()),
+            false => {
+                let (since, stable) = (duration(since), duration(stable));
+                let detail = format!("it has been ready for {since} of {stable}");
+                Err(NotReady::new(&reason::STARTING, detail))
+            }
+        }
     }
 
     /// Begins an attempt.
@@ -155,7 +194,7 @@ impl Wait {
     /// Waits for the next thing to happen.
     async fn event(&self, trials: &mut Trials, wake: Option<Instant>) -> Event {
         let ended = pin!(trials.next());
-        let stopped = pin!(self.stop.stopped());
+        let stopped = pin!(self.signal.stopped());
         let due = pin!(async {
             match wake {
                 Some(at) => sleep_until(at).await,
