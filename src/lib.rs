@@ -65,6 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     std::panic::set_hook(Box::new(report::panicked));
     let surroundings = Surroundings {
         variable: &environment::get,
+        names: &environment::names,
         file: &probe::files::read,
         is_terminal: output::live::is_possible(),
     };
@@ -96,9 +97,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     }
     thread.end(); // the wait may start others
 
+    if config.is_dry_run {
+        return match report::dry_run(&config) {
+            Ok(()) => Exit::Ready,
+            Err(_) => Exit::NotReady,
+        };
+    }
+
     let command = config.command.clone();
+    let starts_anyway = config.starts_anyway && command.is_some();
     match wait_for_all(config, live) {
         Ok(true) => {}
+        Ok(false) if starts_anyway => report::starting_anyway(),
         Ok(false) => return Exit::NotReady,
         Err(error) => {
             report::failed(&format_args!("cannot wait: {error}"));

@@ -88,6 +88,14 @@ pub enum TlsMode {
     Require(Verification),
 }
 
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Self::NAMES.iter();
+        let name = names.find(|(_, mode)| mode == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
 impl TlsMode {
     /// All of them, with their names in the option `tls`, from the least strict.
     pub const NAMES: [(&str, Self); 5] = [

@@ -1,6 +1,7 @@
 //! The lines of the log: their words, and their fields for machines.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
@@ -69,6 +70,32 @@ pub fn waiting(config: &Config) {
 pub fn pausing(duration: Duration, when: &str) {
     let duration = format_duration(duration);
     info!(event = "notice", "pausing for {duration} {when}");
+}
+
+/// The command starts although not everything is ready.
+pub fn starting_anyway() {
+    warn!(
+        event = "notice",
+        "not everything is ready in time; the command starts all the same"
+    );
+}
+
+/// The targets as they were understood, on standard output; no secret is printed.
+///
+/// # Errors
+/// The system's, where nothing can be written.
+pub fn dry_run(config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for target in &config.targets {
+        writeln!(out, "{target}")?;
+        for (name, value) in target.description() {
+            writeln!(out, "  {name}: {value}")?;
+        }
+    }
+    match &config.command {
+        Some(command) => writeln!(out, "command: {}", command.name()),
+        None => writeln!(out, "command: none"),
+    }
 }
 
 /// The command starts. Its arguments are not printed: they may hold secrets.

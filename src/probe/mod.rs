@@ -26,6 +26,11 @@ pub trait Probe: fmt::Debug + Send + Sync {
     /// Makes one attempt. It has no deadline of its own: it is dropped when its time is up.
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>>;
 
+    /// Its parts that are worth knowing, for people: a name and a value that is no secret.
+    fn description(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Whether it depends on who signed a certificate.
     fn verifies_certificates(&self) -> bool {
         false

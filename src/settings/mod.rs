@@ -2,6 +2,7 @@
 //! (variables, the contents of files) comes in as functions, notices go out as values.
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod cli;
 pub mod environment;
 
@@ -45,6 +46,10 @@ pub struct Config {
     pub tls_authorities: Vec<CertificateDer<'static>>,
     /// The command to become when all is ready.
     pub command: Option<Command>,
+    /// Whether the command starts even if not everything is ready in time.
+    pub starts_anyway: bool,
+    /// Whether the targets are to be printed and not tried.
+    pub is_dry_run: bool,
     /// Whether the variables of the kinds are taken out of the command's environment.
     pub scrub: bool,
 }
@@ -82,6 +87,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The contents of a regular file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The names of all environment variables.
+    pub names: &'a dyn Fn() -> Vec<OsString>,
     /// Whether standard error is a terminal that can move its cursor.
     pub is_terminal: bool,
 }
@@ -191,18 +198,8 @@ pub fn log_settings(
 ) -> Result<log::Settings, ConfigError> {
     let mut resolver = Resolver::new(surroundings);
     let mut settings = log::Settings::default();
-    let level = resolver.text(
-        "--log-level",
-        cli.log_level.as_deref(),
-        &environment::LOG_LEVEL,
-    )?;
-    settings.level = choose(level, &LEVELS, settings.level)?;
-    let format = resolver.text(
-        "--log-format",
-        cli.log_format.as_deref(),
-        &environment::LOG_FORMAT,
-    )?;
-    settings.format = choose(format, &FORMATS, settings.format)?;
+    settings.level = resolver.level(cli)?;
+    settings.format = resolver.format(cli)?;
     let variable = |name| (surroundings.variable)(name).unwrap_or_default();
     settings.is_live = surroundings.is_terminal
         && settings.format == Format::Text
@@ -222,11 +219,18 @@ pub fn resolve(
     surroundings: &Surroundings<'_>,
 ) -> Result<(Config, Vec<Notice>), ConfigError> {
     let mut resolver = Resolver::new(surroundings);
+    // By now they are used; this time it is said what is wrong with them.
+    (resolver.level(cli)?, resolver.format(cli)?);
     resolver.check_init(cli)?;
+    for warning in advice::near_misses((surroundings.names)().into_iter()) {
+        resolver.notice(warning);
+    }
     let targets = match &cli.check {
         Some(target) => resolver.check_target(target, cli)?,
+        None if resolver.is_disabled() => Vec::new(),
         None => resolver.targets(cli)?,
     };
+    resolver.check_unused(&targets);
     let mut timing = resolver.timing(cli)?;
     if cli.check.is_some() {
         timing = Timing {
@@ -244,36 +248,127 @@ pub fn resolve(
             Some(_) => None,
             None => resolver.command(cli)?,
         },
+        starts_anyway: resolver.starts_anyway(cli)?,
+        is_dry_run: cli.dry_run,
         scrub: resolver.scrub()?,
     };
-    Ok((config, resolver.notices))
+    Ok((config, resolver.notices.into_inner()))
 }
 
 struct Resolver<'a> {
     surroundings: &'a Surroundings<'a>,
-    notices: Vec<Notice>,
+    notices: RefCell<Vec<Notice>>,
 }
 
 impl<'a> Resolver<'a> {
     fn new(surroundings: &'a Surroundings<'a>) -> Self {
         Self {
             surroundings,
-            notices: Vec::new(),
+            notices: RefCell::default(),
         }
     }
 
-    fn notice(&mut self, text: String) {
-        self.notices.push(Notice(text));
+    /// Something that the user should know, once.
+    fn notice(&self, text: String) {
+        let (notice, mut notices) = (Notice(text), self.notices.borrow_mut());
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 
-    /// The value of a variable that is set and not empty.
-    fn named(&self, name: &str) -> Option<Given<OsString>> {
+    /// The value of a variable that is set and not empty, as it is.
+    fn exactly(&self, name: &str) -> Option<Given<OsString>> {
         let value = (self.surroundings.variable)(name).filter(|value| !value.is_empty())?;
         Some(Given {
             setting: name.to_owned(),
             value,
             is_flag: false,
         })
+    }
+
+    /// The value of a variable that is set and not empty, without what is not meant.
+    fn named(&self, name: &str) -> Option<Given<OsString>> {
+        let mut given = self.exactly(name)?;
+        if let Some(text) = given.value.to_str()
+            && let (rest, Some(dropped)) = advice::cleaned(text)
+        {
+            self.notice(format!("{name}: dropped of its value: {dropped}"));
+            given.value = rest.into();
+        }
+        Some(given).filter(|given| !given.value.is_empty())
+    }
+
+    /// A setting that has names for its values. A variable with another value earns a warning, since
+    /// docker-compose-wait ignored it.
+    fn lenient<T: Copy>(
+        &mut self,
+        flag: &str,
+        typed: Option<&str>,
+        variable: &Variable,
+        values: &[(&str, T)],
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let given = self.text(flag, typed, variable)?;
+        let is_flag = given.as_ref().is_some_and(|given| given.is_flag);
+        choose(given, values, default).or_else(|error| match is_flag {
+            true => Err(error),
+            false => {
+                self.notice(format!("{error}; the default is used"));
+                Ok(default)
+            }
+        })
+    }
+
+    fn level(&mut self, cli: &Cli) -> Result<LevelFilter, ConfigError> {
+        let (typed, default) = (cli.log_level.as_deref(), log::Settings::default().level);
+        self.lenient(
+            "--log-level",
+            typed,
+            &environment::LOG_LEVEL,
+            &LEVELS,
+            default,
+        )
+    }
+
+    fn format(&mut self, cli: &Cli) -> Result<Format, ConfigError> {
+        let (typed, default) = (cli.log_format.as_deref(), log::Settings::default().format);
+        self.lenient(
+            "--log-format",
+            typed,
+            &environment::LOG_FORMAT,
+            &FORMATS,
+            default,
+        )
+    }
+
+    /// Whether there is nothing to wait for, by the user's will.
+    fn is_disabled(&self) -> bool {
+        let is_disabled = self.exactly(environment::DISABLED.name).is_some();
+        if is_disabled {
+            let name = environment::DISABLED.name;
+            self.notice(format!("{name} is set: nothing is waited for"));
+        }
+        is_disabled
+    }
+
+    fn starts_anyway(&mut self, cli: &Cli) -> Result<bool, ConfigError> {
+        let typed = cli.on_timeout.as_deref();
+        let given = self.text("--on-timeout", typed, &environment::ON_TIMEOUT)?;
+        choose(given, &[("fail", false), ("start", true)], false)
+    }
+
+    /// The settings of a kind mean nothing without a target of it.
+    fn check_unused(&self, targets: &[Target]) {
+        for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+            if !targets.iter().any(|target| target.kind == *kind) {
+                for name in kind.variables().filter(|name| self.exactly(name).is_some()) {
+                    self.notice(format!(
+                        "{name} is set, and there is no {} target",
+                        kind.name
+                    ));
+                }
+            }
+        }
     }
 
     /// A variable's value, from its deprecated name if need be.
@@ -457,32 +552,85 @@ impl<'a> Resolver<'a> {
                 if through.len() == MAX_ENV_DEPTH {
                     return Err(error("expected a variable that does not lead back here"));
                 }
-                let value = (self.surroundings.variable)(name)
-                    .filter(|value| !value.is_empty())
-                    .ok_or_else(|| error("expected a variable that is set"))?
+                let value = match self.named(name) {
+                    Some(given) => given.value,
+                    None => self.file_of(name, reference, list)?,
+                };
+                let value = value
                     .into_string()
                     .map_err(|_| error("expected a variable with UTF-8 text"))?;
-                let inner = Given {
-                    setting: list.setting.clone(),
-                    value: with_options(&value, options),
-                    is_flag: list.is_flag,
-                };
                 through.push(name.to_owned());
-                self.expand(&inner, kind, through, targets)?;
+                // A URL is one target, whatever commas it holds.
+                if is_url(&value) {
+                    let value = with_options(&value, options);
+                    self.add_target(&value, kind, list, through, targets)?;
+                } else {
+                    let items = split_list(OsStr::new(&value)).map(OsStr::to_string_lossy);
+                    let items: Vec<_> = items.map(|item| with_options(&item, options)).collect();
+                    let inner = Given {
+                        setting: list.setting.clone(),
+                        value: items.join(","),
+                        is_flag: list.is_flag,
+                    };
+                    self.expand(&inner, kind, through, targets)?;
+                }
                 through.pop();
             } else {
-                let target = self.target(&item, kind, !through.is_empty());
-                targets.push(target.map_err(|expected| match through.last() {
-                    // All of an application's variable may be a secret.
-                    Some(name) => list.error(format!("env:{name}"), expected),
-                    None => ConfigError::Invalid {
-                        setting: list.setting.clone(),
-                        item: shown(&item),
-                        expected: expected.to_string(),
-                    },
-                })?);
+                self.add_target(&item, kind, list, through, targets)?;
             }
         }
+        Ok(())
+    }
+
+    /// The contents of the file that `NAME_FILE` names, in the place of `NAME`.
+    fn file_of(
+        &self,
+        name: &str,
+        reference: &str,
+        list: &Given<String>,
+    ) -> Result<OsString, ConfigError> {
+        let variable = format!("{name}_FILE");
+        let Some(file) = self.named(&variable) else {
+            return Err(list.error(reference, "expected a variable that is set"));
+        };
+        let contents = (self.surroundings.file)(Path::new(&file.value)).map_err(|error| {
+            let expected = format!("expected {variable} to name a readable file: {error}");
+            list.error(reference, expected)
+        })?;
+        let text = String::from_utf8_lossy(&contents);
+        Ok(text.trim_end_matches(['\r', '\n']).into())
+    }
+
+    fn add_target(
+        &mut self,
+        item: &str,
+        kind: Option<&'static Kind>,
+        list: &Given<String>,
+        through: &[String],
+        targets: &mut Vec<Target>,
+    ) -> Result<(), ConfigError> {
+        let scheme = item.split(':').next().unwrap_or_default();
+        if kind.is_none() && matches!(scheme, "sqlite" | "sqlite3" | "file") {
+            self.notice(format!("{scheme}: a file database has nothing to wait for"));
+            return Ok(());
+        }
+        let target = self.target(item, kind, !through.is_empty());
+        let target = target.map_err(|expected| {
+            let expected = match advice::is_unexpanded(item) {
+                true => Expected::new("expected no ${…}: nothing has expanded it"),
+                false => expected,
+            };
+            match through.last() {
+                // All of an application's variable may be a secret.
+                Some(name) => list.error(format!("env:{name}"), expected),
+                None => ConfigError::Invalid {
+                    setting: list.setting.clone(),
+                    item: shown(item),
+                    expected: expected.to_string(),
+                },
+            }
+        })?;
+        targets.push(target);
         Ok(())
     }
 
@@ -500,16 +648,22 @@ impl<'a> Resolver<'a> {
         let address = Address::parse(item, KINDS, kind, origin)?;
         let defaults = Defaults {
             kind: address.kind,
-            variable: &|name| match self.named(name).map(utf8).transpose() {
-                Ok(given) => Ok(given.map(|given| given.value)),
-                Err(error) => Err(Expected::new(error.to_string())),
+            variable: &|name, is_secret| {
+                let given = match is_secret {
+                    true => self.exactly(name),
+                    false => self.named(name),
+                };
+                match given.map(utf8).transpose() {
+                    Ok(given) => Ok(given.map(|given| given.value)),
+                    Err(error) => Err(Expected::new(error.to_string())),
+                }
             },
             file: self.surroundings.file,
             notices: RefCell::default(),
         };
         let target = Target::at(address, &defaults)?;
         let notices = defaults.notices.into_inner();
-        self.notices.extend(notices.into_iter().map(Notice));
+        notices.into_iter().for_each(|notice| self.notice(notice));
         Ok(target)
     }
 
@@ -589,11 +743,22 @@ impl<'a> Resolver<'a> {
                     let end = |c: char| c.is_whitespace() || "'\"".contains(c);
                     let program = line.value.trim().split(end).next().unwrap_or_default();
                     line.error(format!("{program} …"), "expected every quote to be closed")
+                })
+                .inspect(|words| {
+                    if let Some(word) = advice::needs_shell(words) {
+                        self.notice(format!(
+                            "{}: there is no shell to understand {word}: for one, write sh -c '…'",
+                            line.setting
+                        ));
+                    }
                 })?
                 .into_iter()
                 .map(OsString::from)
                 .collect()
         } else {
+            if let Some(advice) = advice::target_as_command(&cli.command) {
+                return Err(ConfigError::Usage(advice));
+            }
             cli.command.clone()
         };
         if words.is_empty() {
@@ -608,18 +773,24 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The options of a reference, added to the targets that it stands for.
-fn with_options(value: &str, options: &str) -> String {
-    if options.is_empty() {
-        return value.to_owned();
+/// The options of a reference, added to a target that it stands for.
+fn with_options(item: &str, options: &str) -> String {
+    match (options, item.contains('#')) {
+        ("", _) => item.to_owned(),
+        (options, true) => format!("{item}&{options}"),
+        (options, false) => format!("{item}#{options}"),
     }
-    let add = |item: &OsStr| {
-        let item = item.to_string_lossy();
-        let separator = if item.contains('#') { '&' } else { '#' };
-        format!("{item}{separator}{options}")
-    };
-    let items: Vec<_> = split_list(OsStr::new(value)).map(add).collect();
-    items.join(",")
+}
+
+/// Whether a value begins with a scheme, and is one target.
+fn is_url(value: &str) -> bool {
+    value.split_once("://").is_some_and(|(scheme, _)| {
+        let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+        !scheme.is_empty() && scheme.chars().all(is_in_scheme)
+    }) || KINDS
+        .iter()
+        .flat_map(|kind| kind.dialects)
+        .any(|dialect| dialect(value).is_some())
 }
 
 /// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.

@@ -14,6 +14,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use humantime::format_duration;
+
 use crate::net::At;
 #[cfg(feature = "tls")]
 use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
@@ -88,6 +90,33 @@ impl Target {
             at: Some(at),
             identity,
         })
+    }
+
+    /// Its parts, for people: how it was understood.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = vec![("kind", self.kind.title.to_owned())];
+        match &self.at {
+            Some(At::Tcp(endpoint)) => parts.push(("address", endpoint.to_string())),
+            Some(At::Socket(path)) => parts.push(("socket", path.display().to_string())),
+            None => {}
+        }
+        parts.extend(self.probe.description());
+        let Common {
+            is_gone,
+            is_optional,
+            stable,
+            connect_timeout,
+        } = self.common;
+        let flags = [("gone", is_gone), ("optional", is_optional)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
+        parts.extend(flags.map(|(name, _)| (name, "yes".to_owned())));
+        let durations = [("stable", stable), ("connect timeout", connect_timeout)];
+        let durations = durations
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        parts.extend(durations.map(|(name, value)| (name, format_duration(value).to_string())));
+        parts.push(("ready when", self.kind.ready_when.to_owned()));
+        parts
     }
 
     /// Whether it is the same target, down to the password.
@@ -199,8 +228,9 @@ pub fn one_of<T: Copy>(what: &str, name: &str, values: &[(&str, T)]) -> Result<T
 pub struct Defaults<'a> {
     /// The kind.
     pub kind: &'static Kind,
-    /// The value of a variable, `None` if it is empty.
-    pub variable: &'a dyn Fn(&str) -> Result<Option<String>, Expected>,
+    /// The value of a variable, `None` if it is empty, and whether it is a secret, which is taken
+    /// exactly as it is.
+    pub variable: &'a dyn Fn(&str, bool) -> Result<Option<String>, Expected>,
     /// The contents of a file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Things that the user should know.
@@ -218,9 +248,29 @@ pub struct Login {
     pub database: Option<String>,
 }
 
+impl Login {
+    /// Its parts, for people; not the password.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let password = self.password.as_ref().map(|password| match password {
+            Password::Given(_) => "given".to_owned(),
+            Password::File(file) => format!("in the file {file}"),
+        });
+        let parts = [
+            ("user", self.user.clone()),
+            ("password", password),
+            ("database", self.database.clone()),
+        ];
+        let parts = parts.into_iter();
+        parts
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+}
+
 impl Defaults<'_> {
     fn get(&self, suffix: &str) -> Result<Option<String>, Expected> {
-        (self.variable)(&format!("{}_{suffix}", self.kind.variable()))
+        let name = format!("{}_{suffix}", self.kind.variable());
+        (self.variable)(&name, suffix == "PASSWORD")
     }
 
     /// The login of a target: from the address, from its options, or from the kind's settings. What
@@ -274,7 +324,7 @@ impl Defaults<'_> {
             return Ok(from_file(path));
         }
         if let Some(name) = variable {
-            let value = (self.variable)(name)?;
+            let value = (self.variable)(name, true)?;
             let value = value.ok_or_else(|| {
                 Expected::new("expected password-env to name a variable that is set")
             })?;
@@ -311,7 +361,7 @@ impl Defaults<'_> {
         };
         let name = |option, variable: &str| match address.option(option) {
             Some(path) => Ok(Some(path.to_owned())),
-            None => (self.variable)(variable),
+            None => (self.variable)(variable, false),
         };
         let authorities = match address.option("ca-file").or(authorities) {
             None => Vec::new(),

@@ -135,6 +135,11 @@ impl Probe for Http {
         self.get(cx).boxed()
     }
 
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let tls = if self.tls.is_some() { "verify-full" } else { "off" };
+        vec![("TLS", tls.to_owned())]
+    }
+
     fn verifies_certificates(&self) -> bool {
         self.tls.is_some()
     }

@@ -87,6 +87,13 @@ impl Probe for MySql {
         self.log_in_and_ask(cx).boxed()
     }
 
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = self.login.description();
+        parts.push(("TLS", self.mode.to_string()));
+        parts.extend(self.query.is_some().then(|| ("query", "yes".to_owned())));
+        parts
+    }
+
     fn verifies_certificates(&self) -> bool {
         self.tls.verification != Verification::Nothing
     }
