@@ -23,6 +23,9 @@ kinds! {
     mysql
 }
 
+mod ports;
+pub(crate) use ports::ONLY_PORTS;
+
 /// The parser of a kind, where its feature is on.
 macro_rules! compiled_in {
     ($feature:literal, $parse:expr) => {{

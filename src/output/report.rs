@@ -258,7 +258,7 @@ impl Reporter {
     /// Logs a reason; an error has the hint too.
     fn log(&self, why: &NotReady, level: Level, event: &str, message: &str) {
         let (elapsed_ms, reason) = (milliseconds(self.start.elapsed()), why.reason.name);
-        let (detail, hint) = (cut(&why.detail), why.reason.hint);
+        let (detail, hint) = (cut(&why.detail), why.hint());
         let (target, kind, attempts, code) = (&self.target, self.kind, self.attempts, &why.code);
         let code = code.as_deref();
         // The level of an event is fixed where it stands, hence the macro.

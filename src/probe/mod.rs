@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::net::{At, Network, Stream};
 #[cfg(feature = "tls")]
 use crate::net::{Verdict, tls::Tls};
-use crate::targets::{Password, Secret};
+use crate::targets::{Password, Secret, Source};
 pub use reason::{NotReady, Reason, Retry};
 
 /// A target that can be tried.
@@ -193,9 +193,9 @@ impl Attempt {
     /// # Errors
     /// `missing`, where the file is missing, empty or unreadable.
     pub async fn password<'a>(&self, from: &'a Password) -> Result<Cow<'a, Secret>, NotReady> {
-        match from {
-            Password::Given(password) => Ok(Cow::Borrowed(password)),
-            Password::File(file) => {
+        match &from.source {
+            Source::Given(password) => Ok(Cow::Borrowed(password)),
+            Source::File(file) => {
                 self.phase("reading the password's file");
                 let contents = self.overlap.read(file.path()).await;
                 file.parse(contents).map(Cow::Owned)

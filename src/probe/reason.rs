@@ -159,6 +159,8 @@ pub struct NotReady {
     pub detail: String,
     /// The server's own code for it: an error number, an SQLSTATE, a status.
     pub code: Option<Cow<'static, str>>,
+    /// A hint that fits this very target, in the place of the reason's own.
+    pub own_hint: Option<String>,
 }
 
 impl NotReady {
@@ -168,6 +170,7 @@ impl NotReady {
             reason: *reason,
             detail: detail.into(),
             code: None,
+            own_hint: None,
         }
     }
 
@@ -178,6 +181,11 @@ impl NotReady {
             code: Some(code.into()),
             ..self
         }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> &str {
+        self.own_hint.as_deref().unwrap_or(self.reason.hint)
     }
 
     /// Whether the reason is this one, in whichever kind's version.

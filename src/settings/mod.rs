@@ -645,7 +645,14 @@ impl<'a> Resolver<'a> {
             true => Origin::Application,
             false => Origin::Ours,
         };
-        let address = Address::parse(item, KINDS, kind, origin)?;
+        let address = Address::parse(item, KINDS, kind, origin).or_else(|expected| {
+            let found = Address::only_port(item).filter(|_| kind.is_none());
+            let (address, scheme) = found.ok_or(expected)?;
+            self.notice(format!(
+                "{address}: of {scheme}:// only the port is checked"
+            ));
+            Ok(address)
+        })?;
         let defaults = Defaults {
             kind: address.kind,
             variable: &|name, is_secret| {

@@ -13,7 +13,7 @@ use crate::net::tls::TlsMode;
 #[cfg(feature = "tls")]
 use super::one_of;
 use super::{Common, Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
-use crate::kinds::KINDS;
+use crate::kinds::{KINDS, ONLY_PORTS};
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +142,42 @@ impl Address {
         address.check_parameters()?;
         address.take_login_from_parameters()?;
         Ok(address)
+    }
+
+    /// The port of a service whose scheme is that of no kind that is compiled in, and the scheme; of
+    /// several hosts the first.
+    pub fn only_port(text: &str) -> Option<(Self, String)> {
+        let (form, options) = split_options(text);
+        let (scheme, rest) = form.split_once("://")?;
+        let scheme = scheme
+            .rsplit(':')
+            .next()?
+            .split('+')
+            .next()?
+            .to_ascii_lowercase();
+        let mut others = KINDS.iter().filter(|kind| kind.parse.is_none());
+        let port = others
+            .find_map(|kind| kind.scheme(&scheme)?.default_port)
+            .or_else(|| {
+                let found = ONLY_PORTS.iter().find(|(known, _)| *known == scheme);
+                found.map(|(_, port)| *port)
+            })?;
+        let (authority, ..) = split(rest);
+        let hosts = authority.rsplit('@').next()?;
+        let first = decode(hosts.split([',', ';']).next()?).ok()?;
+        let (kind, origin) = (KINDS[0], Origin::Application);
+        let address = Self {
+            kind,
+            scheme: &kind.schemes[0],
+            user: None,
+            password: None,
+            endpoint: Endpoint::parse(&first, Some(port)).ok()?,
+            path: String::new(),
+            query: None,
+            options: parse_options(options, kind).ok()?,
+            origin,
+        };
+        Some((address, scheme))
     }
 
     /// Refuses parameters that the kind does not know, unless they may be there.

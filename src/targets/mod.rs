@@ -19,14 +19,14 @@ use humantime::format_duration;
 use crate::net::At;
 #[cfg(feature = "tls")]
 use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
-use crate::probe::Probe;
+use crate::probe::{NotReady, Probe, reason};
 #[cfg(feature = "tls")]
 use crate::settings::environment;
 use crate::settings::parse_duration;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
 pub use kind::{Dialect, Kind, Parameters, Parse, Scheme, Setting};
-pub use secret::{Password, Secret, SecretFile};
+pub use secret::{Password, Secret, SecretFile, Source};
 
 /// A target, complete. `Display` is its name in the log; no secret is in it.
 #[derive(Debug)]
@@ -251,10 +251,8 @@ pub struct Login {
 impl Login {
     /// Its parts, for people; not the password.
     pub fn description(&self) -> Vec<(&'static str, String)> {
-        let password = self.password.as_ref().map(|password| match password {
-            Password::Given(_) => "given".to_owned(),
-            Password::File(file) => format!("in the file {file}"),
-        });
+        let password = self.password.as_ref();
+        let password = password.map(|password| format!("from {}", password.setting));
         let parts = [
             ("user", self.user.clone()),
             ("password", password),
@@ -264,6 +262,23 @@ impl Login {
         parts
             .filter_map(|(name, value)| Some((name, value?)))
             .collect()
+    }
+
+    /// A denied login with a hint that names the setting of the password, and what looks wrong with
+    /// it.
+    pub fn explain(&self, mut why: NotReady, password: Option<&Secret>) -> NotReady {
+        if why.is(&reason::ACCESS_DENIED) {
+            why.own_hint = Some(match (&self.password, password.and_then(Secret::flaw)) {
+                (Some(Password { setting, .. }), Some(flaw)) => {
+                    format!("check the password from {setting}: {flaw}")
+                }
+                (Some(Password { setting, .. }), None) => {
+                    format!("check the user and the password, which is from {setting}")
+                }
+                (None, _) => "no password is set for this target".to_owned(),
+            });
+        }
+        why
     }
 }
 
@@ -315,30 +330,34 @@ impl Defaults<'_> {
                 "expected one of a password, password-file and password-env",
             ));
         }
-        let given = |text: String| Some(Password::Given(Secret::new(text)));
-        let from_file = |path: &str| Some(Password::File(SecretFile::new(path)));
+        let given = |secret: Secret, setting: String| {
+            let source = Source::Given(secret);
+            Ok(Some(Password { source, setting }))
+        };
+        let from_file = |path: &str, setting: String| {
+            let source = Source::File(SecretFile::new(path));
+            Ok(Some(Password { source, setting }))
+        };
         if let Some(password) = &address.password {
-            return Ok(Some(Password::Given(password.clone())));
+            return given(password.clone(), "the URL".to_owned());
         }
         if let Some(path) = file {
-            return Ok(from_file(path));
+            return from_file(path, format!("the file {}", SecretFile::new(path)));
         }
         if let Some(name) = variable {
             let value = (self.variable)(name, true)?;
             let value = value.ok_or_else(|| {
                 Expected::new("expected password-env to name a variable that is set")
             })?;
-            return Ok(given(value));
+            return given(Secret::new(value), name.to_owned());
         }
+        let variable = self.kind.variable();
         match (self.get("PASSWORD")?, self.get("PASSWORD_FILE")?) {
-            (Some(_), Some(_)) => {
-                let variable = self.kind.variable();
-                Err(Expected::new(format!(
-                    "expected one of {variable}_PASSWORD and {variable}_PASSWORD_FILE, not both"
-                )))
-            }
-            (Some(password), None) => Ok(given(password)),
-            (None, Some(path)) => Ok(from_file(&path)),
+            (Some(_), Some(_)) => Err(Expected::new(format!(
+                "expected one of {variable}_PASSWORD and {variable}_PASSWORD_FILE, not both"
+            ))),
+            (Some(password), None) => given(Secret::new(password), format!("{variable}_PASSWORD")),
+            (None, Some(path)) => from_file(&path, format!("{variable}_PASSWORD_FILE")),
             (None, None) => Ok(None),
         }
     }

@@ -113,6 +113,10 @@ impl MySql {
         let (mut session, greeting) = match self.log_in(account, cx).await {
             Ok(logged_in) => logged_in,
             Err(why) if self.login.user.is_none() && is_denial(&why) => return Ok(()),
+            // Other numbers have hints of their own.
+            Err(why) if why.code.as_deref() == Some("1045") => {
+                return Err(self.login.explain(why, password.as_deref()));
+            }
             Err(why) => return Err(why),
         };
         let result = match self.login.user {
