@@ -159,6 +159,14 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
             ))),
         };
     }
+    if let Some(seconds) = Early::look(args).short_timeout {
+        let seconds = seconds.to_string_lossy();
+        let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = if is_number { &*seconds } else { "SECONDS" };
+        return Err(ConfigError::Usage(format!(
+            "-t: a time limit is given as --timeout {seconds}"
+        )));
+    }
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => return Ok(Parsed::Text(error)),
@@ -207,6 +215,8 @@ pub struct Early<'a> {
     pub is_check: bool,
     /// The arguments after `-h`, if there is one among the options.
     after_short_help: Option<&'a [OsString]>,
+    /// The argument after `-t`, if there is one among the options.
+    short_timeout: Option<&'a OsStr>,
 }
 
 impl<'a> Early<'a> {
@@ -218,8 +228,10 @@ impl<'a> Early<'a> {
         while let [arg, after @ ..] = rest {
             rest = after;
             let arg = arg.as_bytes();
-            if arg == b"-h" {
-                early.after_short_help = Some(after);
+            match arg {
+                b"-h" => early.after_short_help = Some(after),
+                b"-t" => early.short_timeout = after.first().map(OsString::as_os_str),
+                _ => {}
             }
             if arg == b"--" || !arg.starts_with(b"--") {
                 break;

@@ -142,6 +142,12 @@ impl Kind {
             && (rest.is_empty() || rest.starts_with(b"_"))
     }
 
+    /// Its schemes without their aliases.
+    pub fn main_schemes(&self) -> impl Iterator<Item = &'static Scheme> {
+        let is_main = |scheme: &&Scheme| self.scheme(scheme.name) == Some(*scheme);
+        self.schemes.iter().filter(is_main)
+    }
+
     /// The scheme of this name, in upper or lower case. The driver that may follow a `+` is passed
     /// over, as in `scheme+driver`.
     pub fn scheme(&self, name: &str) -> Option<&'static Scheme> {

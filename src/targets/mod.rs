@@ -197,7 +197,7 @@ impl Expected {
 
     /// A scheme of one of these kinds.
     fn scheme(kinds: &[&'static Kind]) -> Self {
-        let schemes = kinds.iter().flat_map(|kind| kind.schemes);
+        let schemes = kinds.iter().flat_map(|kind| kind.main_schemes());
         let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
         let schemes = schemes.join("://…, ");
         Self::new(format!("expected HOST:PORT, {schemes}://… or env:NAME"))
@@ -433,10 +433,17 @@ impl Defaults<'_> {
 
 /// Splits `Name=value;…`, names in lower case; `None` if it has another form. A value may be quoted.
 pub fn key_values(text: &str, separator: char) -> Option<Vec<(String, String)>> {
-    let parts = text
-        .split(separator)
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
+    let mut quote = None;
+    let is_separator = |c: char| {
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            _ => {}
+        }
+        quote.is_none() && c == separator
+    };
+    let parts = text.split(is_separator).map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
     let pair = |part: &str| {
         let (name, value) = part.split_once('=')?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
