@@ -45,7 +45,7 @@ use process::exit::Exit;
 use process::init;
 use process::sys::{self, Caught, Inherited, OneThread};
 use settings::cli::{Cli, Early, Parsed};
-use settings::{Config, ConfigError, Surroundings, cli, environment};
+use settings::{Config, ConfigError, OnTimeout, Surroundings, cli, environment};
 
 /// The longest that servers may hold up the end of a wait that a signal ends: a statement that runs
 /// there has to be cancelled.
@@ -105,7 +105,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     }
 
     let command = config.command.clone();
-    let starts_anyway = config.starts_anyway && command.is_some();
+    let starts_anyway = config.on_timeout == OnTimeout::Start && command.is_some();
     match wait_for_all(config, live) {
         Ok(true) => {}
         Ok(false) if starts_anyway => report::starting_anyway(),

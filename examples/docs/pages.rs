@@ -360,8 +360,8 @@ fn reference(kind: &Kind) -> String {
     section(
         "Parameters, after `?`",
         match kind.parameters {
-            Parameters::Known([]) => String::new(),
-            Parameters::Known(names) => format!(
+            Parameters::Known { shown: [], .. } => String::new(),
+            Parameters::Known { shown: names, .. } => format!(
                 "{}. Another parameter is an error, except in a URL from `env:NAME`.\n",
                 codes(names)
             ),

@@ -20,10 +20,9 @@ fn all_printed(address: Address) -> String {
 }
 
 fn is_printed_and_parsed_again(address: Address) {
-    let is_opaque = address.kind.parameters == Parameters::Opaque;
     let bare = Address {
         password: None,
-        query: address.query.filter(|_| !is_opaque),
+        query: address.shown_query().map(Secret::new),
         options: Vec::new(),
         origin: Origin::Ours,
         ..address

@@ -34,6 +34,7 @@ pub fn resolve(
     };
     let surroundings = Surroundings {
         variable: &variable,
+        names: &|| variables.iter().map(|(name, _)| name.into()).collect(),
         file: &|_| Ok(file.to_vec()),
         is_terminal: false,
     };
@@ -55,7 +56,8 @@ pub fn is_message(text: &str) {
 pub fn defaults(kind: &'static Kind) -> Defaults<'static> {
     Defaults {
         kind,
-        variable: &|_| Ok(None),
+        variable: &|_, _| Ok(None),
+        file: &|_| Err(io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     }
 }

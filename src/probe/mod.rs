@@ -12,6 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+#[cfg(feature = "tls")]
+use rustls::InvalidMessage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
@@ -20,6 +22,10 @@ use crate::net::{At, Network, Stream};
 use crate::net::{Verdict, tls::Tls};
 use crate::targets::{Password, Secret, Source};
 pub use reason::{NotReady, Reason, Retry};
+
+/// The observation that the server does not speak TLS.
+#[cfg(feature = "tls")]
+pub const NOT_TLS: &str = "an answer that is not TLS";
 
 /// A target that can be tried.
 pub trait Probe: fmt::Debug + Send + Sync {
@@ -210,6 +216,10 @@ impl Attempt {
         if let Some(error) = error.get_ref() {
             // Even after the handshake, as when a client certificate is required.
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
+                let not_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+                if *error == not_tls {
+                    return NotReady::new(&reason::TLS_FAILED, format!("{NOT_TLS} while {phase}"));
+                }
                 return NotReady::new(&reason::TLS_FAILED, format!("{error} while {phase}"));
             }
         }

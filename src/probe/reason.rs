@@ -160,7 +160,7 @@ pub struct NotReady {
     /// The server's own code for it: an error number, an SQLSTATE, a status.
     pub code: Option<Cow<'static, str>>,
     /// A hint that fits this very target, in the place of the reason's own.
-    pub own_hint: Option<String>,
+    pub own_hint: Option<Box<str>>,
 }
 
 impl NotReady {
@@ -186,6 +186,22 @@ impl NotReady {
     /// What the user can do about it.
     pub fn hint(&self) -> &str {
         self.own_hint.as_deref().unwrap_or(self.reason.hint)
+    }
+
+    /// Whether it is because nothing is there. What has a hint of its own is about another thing: the
+    /// name server, or the file of a password.
+    pub(crate) fn is_absence(&self) -> bool {
+        let reasons = [&REFUSED, &UNRESOLVED, &MISSING];
+        self.own_hint.is_none() && reasons.iter().any(|reason| self.is(reason))
+    }
+
+    /// The same with a hint of its own.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<Box<str>>) -> Self {
+        Self {
+            own_hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// Whether the reason is this one, in whichever kind's version.

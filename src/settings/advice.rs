@@ -4,31 +4,122 @@ use std::ffi::OsString;
 
 use super::environment;
 use crate::kinds::KINDS;
+use crate::targets::{Endpoint, Expected, Host};
 
-/// The parts of a value that are not meant: one pair of quotes around it, as `docker run --env-file`
-/// keeps it, a line end, and a comment after it. Returns the rest and what was dropped.
-pub(super) fn cleaned(value: &str) -> (&str, Option<&'static str>) {
-    let trimmed = value.trim_end_matches(['\r', '\n']);
-    let (value, dropped) = match trimmed.len() < value.len() {
-        true => (trimmed, Some("a line end at its end")),
-        false => (value, None),
+/// The form of a setting's value, as far as it decides what of it is not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One word.
+    Word,
+    /// A list, in which line ends separate.
+    List,
+    /// A command or a statement, which may hold quotes and comments of its own.
+    Text,
+}
+
+impl Form {
+    /// By the name of the variable.
+    pub(super) fn of(name: &str) -> Self {
+        let kinds = || KINDS.iter().filter(|kind| kind.has_settings());
+        if name == environment::COMMAND.name
+            || kinds().any(|kind| name == format!("{}_QUERY", kind.variable()))
+        {
+            Self::Text
+        } else if [environment::HOSTS.name, environment::PATHS.name].contains(&name)
+            || kinds().any(|kind| name == kind.variable())
+        {
+            Self::List
+        } else {
+            Self::Word
+        }
+    }
+}
+
+/// Drops the parts of a value that are not meant: one pair of quotes around it, as
+/// `docker run --env-file` keeps it, a line end, and a comment after it. Returns the rest, and what is
+/// wrong with the value.
+pub(super) fn cleaned(value: &str, form: Form) -> (&str, Option<&'static str>) {
+    let line = value.trim_end_matches(['\r', '\n']);
+    let ends = &value[line.len()..];
+    let flaw = match (ends.contains('\r'), ends.is_empty(), form) {
+        (true, ..) => Some("the value ends in a Windows line end"),
+        (false, false, Form::Word) => Some("the value ends in a line end"),
+        _ => None,
     };
     for quote in ['"', '\''] {
-        let inner = value.trim().strip_prefix(quote);
+        let inner = line.trim().strip_prefix(quote);
         let Some((inner, after)) = inner.and_then(|inner| inner.rsplit_once(quote)) else {
             continue;
         };
         let is_whole = after.trim().is_empty() || after.trim_start().starts_with('#');
         if is_whole && !inner.contains(quote) {
-            return (inner, Some("the quotes around it, which --env-file keeps"));
+            return (
+                inner,
+                Some("the value is in quotes, which --env-file keeps"),
+            );
         }
     }
-    match value.split_once(" #") {
-        Some((before, comment)) if comment.starts_with([' ', '#']) || comment.is_empty() => {
-            (before.trim_end(), Some("the comment after it"))
+    match line.split_once(" #") {
+        Some((before, comment))
+            if form != Form::Text && (comment.starts_with([' ', '#']) || comment.is_empty()) =>
+        {
+            (before.trim_end(), Some("the value has a comment after it"))
         }
-        _ => (value, dropped),
+        _ => (line, flaw),
     }
+}
+
+/// The scheme of a database in a file or in memory, which has nothing to wait for.
+pub(super) fn file_database(item: &str) -> Option<&str> {
+    let item = item
+        .strip_prefix("jdbc:")
+        .or(item.strip_prefix("r2dbc:"))
+        .unwrap_or(item);
+    let (scheme, rest) = item.split_once(':')?;
+    let name = scheme.split('+').next().unwrap_or_default();
+    let is_file = matches!(
+        &*name.to_ascii_lowercase(),
+        "sqlite" | "sqlite3" | "file" | "duckdb" | "h2"
+    );
+    // A host may have such a name.
+    let is_port = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    (is_file && !is_port).then_some(scheme)
+}
+
+/// What helps with a target that cannot be understood, where that is known. One that is alone is shown
+/// as a whole, if no part of it can be a secret; in a list it may be a part of one.
+pub(super) fn target(item: &str, is_alone: bool) -> Option<Expected> {
+    if item.starts_with(['"', '\'']) {
+        return Some(Expected::new(
+            "expected no quotes: the value is in quotes, which --env-file keeps",
+        ));
+    }
+    let is_endpoint = |text: &str| text.parse::<Endpoint>().is_ok();
+    if !item.contains("://")
+        && item
+            .split_once(';')
+            .is_some_and(|(first, _)| is_endpoint(first.trim()))
+    {
+        return Some(Expected::new(
+            "expected commas: targets are separated by commas",
+        ));
+    }
+    if let Some((host, _)) = item.split_once(":tcp://")
+        && host.parse::<Host>().is_ok()
+    {
+        return Some(Expected::new(
+            "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
+             service of that name (enableServiceLinks: false, or another name)",
+        ));
+    }
+    let (endpoint, path) = item.split_at(item.find('/')?);
+    (is_endpoint(endpoint) && path.len() > 1).then(|| {
+        let is_shown = is_alone && !path.contains(['@', '?', '#', '\\']);
+        let path = if is_shown { path } else { "/…" };
+        Expected::new(format!(
+            "expected HOST:PORT; for a web page, write http://{endpoint}{path}"
+        ))
+    })
 }
 
 /// Whether a value holds a reference that nothing has expanded.
@@ -95,7 +186,7 @@ pub(super) fn target_as_command(words: &[OsString]) -> Option<String> {
         .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && is_port(port));
     (is_url || is_host_and_port).then(|| {
         let shown = crate::targets::address::shown(first);
-        format!("a target is given as --for {shown}, before the command")
+        format!("{shown} is a target and no command: write /wait --for {shown} -- COMMAND")
     })
 }
 
@@ -111,11 +202,21 @@ pub(super) fn needs_shell(words: &[String]) -> Option<&str> {
             name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{')
         })
     };
-    let mut words = words.iter().map(String::as_str);
-    match is_shell {
-        true => None,
-        false => words.find(|word| OPERATORS.contains(word) || is_variable(word)),
+    let is_operator = |word: &str| {
+        OPERATORS.contains(&word) || word.starts_with(['>', '<']) || word.starts_with("2>")
+    };
+    if is_shell {
+        return None;
     }
+    words.iter().map(String::as_str).find_map(|word| {
+        // Of a reference the name alone is shown.
+        let end = |c: char| !(c.is_ascii_alphanumeric() || "_${}".contains(c));
+        match (is_operator(word), is_variable(word)) {
+            (true, _) => Some(word.trim_end_matches(|c: char| !"<>&|;2".contains(c))),
+            (false, true) => word.split(end).next(),
+            (false, false) => None,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +240,7 @@ mod tests {
             ("\"", "\""),
             ("", ""),
         ] {
-            let (rest, dropped) = cleaned(value);
+            let (rest, dropped) = cleaned(value, Form::Word);
             assert_eq!(rest, expected, "{value:?}");
             assert_eq!(dropped.is_some(), value != expected, "{value:?}");
         }

@@ -23,7 +23,10 @@ use crate::output::log::{self, Format};
 use crate::process::exec::Command;
 use crate::process::init::Mode;
 use crate::targets::address::{shown, split_options};
-use crate::targets::{Address, Defaults, Expected, Kind, Origin, Target, env_reference, one_of};
+use crate::targets::{
+    Address, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
+};
+use advice::Form;
 use cli::Cli;
 use environment::Variable;
 
@@ -46,12 +49,22 @@ pub struct Config {
     pub tls_authorities: Vec<CertificateDer<'static>>,
     /// The command to become when all is ready.
     pub command: Option<Command>,
-    /// Whether the command starts even if not everything is ready in time.
-    pub starts_anyway: bool,
+    /// What follows if not everything is ready in time.
+    pub on_timeout: OnTimeout,
     /// Whether the targets are to be printed and not tried.
     pub is_dry_run: bool,
     /// Whether the variables of the kinds are taken out of the command's environment.
     pub scrub: bool,
+}
+
+/// What follows if not everything is ready in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// The exit status says so.
+    #[default]
+    Fail,
+    /// The command starts all the same.
+    Start,
 }
 
 /// How long and how often to try.
@@ -173,6 +186,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
+const ON_TIMEOUT: [(&str, OnTimeout); 2] = [("fail", OnTimeout::Fail), ("start", OnTimeout::Start)];
 const YES_OR_NO: [(&str, bool); 2] = [("1", true), ("0", false)];
 
 /// The value of a setting that has names for its values.
@@ -197,16 +211,18 @@ pub fn log_settings(
     surroundings: &Surroundings<'_>,
 ) -> Result<log::Settings, ConfigError> {
     let mut resolver = Resolver::new(surroundings);
-    let mut settings = log::Settings::default();
-    settings.level = resolver.level(cli)?;
-    settings.format = resolver.format(cli)?;
+    let (level, format) = (resolver.level(cli)?, resolver.format(cli)?);
     let variable = |name| (surroundings.variable)(name).unwrap_or_default();
-    settings.is_live = surroundings.is_terminal
-        && settings.format == Format::Text
-        && settings.level == LevelFilter::INFO
+    let is_live = surroundings.is_terminal
+        && format == Format::Text
+        && level == LevelFilter::INFO
         && variable("NO_COLOR").is_empty()
         && variable("TERM") != "dumb";
-    Ok(settings)
+    Ok(log::Settings {
+        level,
+        format,
+        is_live,
+    })
 }
 
 /// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
@@ -220,18 +236,23 @@ pub fn resolve(
 ) -> Result<(Config, Vec<Notice>), ConfigError> {
     let mut resolver = Resolver::new(surroundings);
     // By now they are used; this time it is said what is wrong with them.
-    (resolver.level(cli)?, resolver.format(cli)?);
+    resolver.level(cli)?;
+    resolver.format(cli)?;
     resolver.check_init(cli)?;
     for warning in advice::near_misses((surroundings.names)().into_iter()) {
         resolver.notice(warning);
     }
-    let targets = match &cli.check {
-        Some(target) => resolver.check_target(target, cli)?,
-        None if resolver.is_disabled() => Vec::new(),
-        None => resolver.targets(cli)?,
-    };
-    resolver.check_unused(&targets);
-    let mut timing = resolver.timing(cli)?;
+    let (mut targets, mut timing, mut tls_authorities) = Default::default();
+    // What is not used cannot be wrong.
+    if cli.check.is_some() || !resolver.is_disabled() {
+        targets = match &cli.check {
+            Some(target) => resolver.check_target(target, cli)?,
+            None => resolver.targets(cli)?,
+        };
+        resolver.check_unused(&targets);
+        timing = resolver.timing(cli)?;
+        tls_authorities = resolver.tls_authorities(&targets)?;
+    }
     if cli.check.is_some() {
         timing = Timing {
             timeout: Some(Duration::ZERO),
@@ -240,7 +261,7 @@ pub fn resolve(
         };
     }
     let config = Config {
-        tls_authorities: resolver.tls_authorities(&targets)?,
+        tls_authorities,
         targets,
         is_check: cli.check.is_some(),
         timing,
@@ -248,7 +269,7 @@ pub fn resolve(
             Some(_) => None,
             None => resolver.command(cli)?,
         },
-        starts_anyway: resolver.starts_anyway(cli)?,
+        on_timeout: resolver.on_timeout(cli)?,
         is_dry_run: cli.dry_run,
         scrub: resolver.scrub()?,
     };
@@ -289,10 +310,11 @@ impl<'a> Resolver<'a> {
     /// The value of a variable that is set and not empty, without what is not meant.
     fn named(&self, name: &str) -> Option<Given<OsString>> {
         let mut given = self.exactly(name)?;
-        if let Some(text) = given.value.to_str()
-            && let (rest, Some(dropped)) = advice::cleaned(text)
-        {
-            self.notice(format!("{name}: dropped of its value: {dropped}"));
+        if let Some(text) = given.value.to_str() {
+            let (rest, dropped) = advice::cleaned(text, Form::of(name));
+            if let Some(dropped) = dropped {
+                self.notice(format!("{name}: {dropped}: dropped"));
+            }
             given.value = rest.into();
         }
         Some(given).filter(|given| !given.value.is_empty())
@@ -310,13 +332,13 @@ impl<'a> Resolver<'a> {
     ) -> Result<T, ConfigError> {
         let given = self.text(flag, typed, variable)?;
         let is_flag = given.as_ref().is_some_and(|given| given.is_flag);
-        choose(given, values, default).or_else(|error| match is_flag {
-            true => Err(error),
-            false => {
+        match choose(given, values, default) {
+            Err(error) if !is_flag => {
                 self.notice(format!("{error}; the default is used"));
                 Ok(default)
             }
-        })
+            result => result,
+        }
     }
 
     fn level(&mut self, cli: &Cli) -> Result<LevelFilter, ConfigError> {
@@ -351,10 +373,10 @@ impl<'a> Resolver<'a> {
         is_disabled
     }
 
-    fn starts_anyway(&mut self, cli: &Cli) -> Result<bool, ConfigError> {
+    fn on_timeout(&mut self, cli: &Cli) -> Result<OnTimeout, ConfigError> {
         let typed = cli.on_timeout.as_deref();
         let given = self.text("--on-timeout", typed, &environment::ON_TIMEOUT)?;
-        choose(given, &[("fail", false), ("start", true)], false)
+        choose(given, &ON_TIMEOUT, OnTimeout::Fail)
     }
 
     /// The settings of a kind mean nothing without a target of it.
@@ -544,7 +566,7 @@ impl<'a> Resolver<'a> {
         through: &mut Vec<String>,
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
-        for item in split_list(OsStr::new(&list.value)) {
+        for item in split_list(OsStr::new(&list.value)).flat_map(split_at_blanks) {
             let item = item.to_string_lossy(); // it is from a string, cut at ASCII
             let (reference, options) = split_options(&item);
             if let Some(name) = env_reference(reference) {
@@ -609,17 +631,21 @@ impl<'a> Resolver<'a> {
         through: &[String],
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
-        let scheme = item.split(':').next().unwrap_or_default();
-        if kind.is_none() && matches!(scheme, "sqlite" | "sqlite3" | "file") {
+        if kind.is_none()
+            && let Some(scheme) = advice::file_database(item)
+        {
             self.notice(format!("{scheme}: a file database has nothing to wait for"));
             return Ok(());
         }
-        let target = self.target(item, kind, !through.is_empty());
+        let target = match advice::is_unexpanded(split_options(item).0) {
+            true => Err(Expected::new(
+                "expected no ${…}: it is the name of a variable, which nothing has expanded",
+            )),
+            false => self.target(item, kind, !through.is_empty()),
+        };
         let target = target.map_err(|expected| {
-            let expected = match advice::is_unexpanded(item) {
-                true => Expected::new("expected no ${…}: nothing has expanded it"),
-                false => expected,
-            };
+            let is_alone = list.setting == "--check";
+            let expected = advice::target(item, is_alone).unwrap_or(expected);
             match through.last() {
                 // All of an application's variable may be a secret.
                 Some(name) => list.error(format!("env:{name}"), expected),
@@ -646,7 +672,10 @@ impl<'a> Resolver<'a> {
             false => Origin::Ours,
         };
         let address = Address::parse(item, KINDS, kind, origin).or_else(|expected| {
-            let found = Address::only_port(item).filter(|_| kind.is_none());
+            let found = match kind {
+                None => Address::only_port(item)?,
+                Some(_) => None,
+            };
             let (address, scheme) = found.ok_or(expected)?;
             self.notice(format!(
                 "{address}: of {scheme}:// only the port is checked"
@@ -806,6 +835,23 @@ pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
         .split(|byte| matches!(byte, b',' | b'\n' | b'\r'))
         .map(|item| OsStr::from_bytes(item.trim_ascii()))
         .filter(|item| !item.is_empty())
+}
+
+/// Splits an item at its blanks if every part is a plain `HOST:PORT`.
+fn split_at_blanks(item: &OsStr) -> Vec<&OsStr> {
+    let parts = item.as_bytes().split(u8::is_ascii_whitespace);
+    let parts: Vec<_> = parts
+        .filter(|part| !part.is_empty())
+        .map(OsStr::from_bytes)
+        .collect();
+    let is_plain = |part: &&OsStr| {
+        part.to_str()
+            .is_some_and(|part| part.parse::<Endpoint>().is_ok())
+    };
+    match parts.iter().all(is_plain) {
+        true => parts,
+        false => vec![item],
+    }
 }
 
 /// Each target once, and no bare connection where another target is at the same place: that one says

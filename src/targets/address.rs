@@ -60,13 +60,24 @@ impl Address {
         origin: Origin,
     ) -> Result<Self, Expected> {
         let url = as_url(text, kinds, kind);
-        let text = &*url;
+        Self::of_url(&url, kinds, kind, origin).map_err(|expected| match is_cut_login(&url) {
+            true => Expected::new(NOT_ENCODED),
+            false => expected,
+        })
+    }
+
+    fn of_url(
+        text: &str,
+        kinds: &[&'static Kind],
+        kind: Option<&'static Kind>,
+        origin: Origin,
+    ) -> Result<Self, Expected> {
         let (kind, scheme, rest) = match (text.split_once("://"), kind) {
             (Some((name, rest)), None) => {
                 let found = kinds
                     .iter()
                     .find_map(|kind| Some((*kind, kind.scheme(name)?)));
-                let (kind, scheme) = found.ok_or_else(|| Expected::scheme(kinds))?;
+                let (kind, scheme) = found.ok_or_else(|| Expected::scheme(name, kinds))?;
                 (kind, scheme, rest)
             }
             (Some((name, rest)), Some(kind)) => {
@@ -107,12 +118,16 @@ impl Address {
         let endpoint = Endpoint::parse(&endpoint, scheme.default_port)?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
-        let is_suspect =
-            (login.is_some() || kind.parameters != Parameters::Opaque) && origin == Origin::Ours;
+        let is_suspect = match (kind.parameters, origin) {
+            (Parameters::Opaque, _) => login.is_some() && origin == Origin::Ours,
+            (Parameters::Known { .. }, Origin::Ours) => rest[authority.len()..].contains('@'),
+            // The database of an application may have one in its name.
+            (Parameters::Known { .. }, Origin::Application) => {
+                login.is_none() && path.contains('@')
+            }
+        };
         if is_suspect && rest[authority.len()..].contains('@') {
-            return Err(Expected::new(
-                "an '@' after the host: in a URL, special characters are percent-encoded",
-            ));
+            return Err(Expected::new(NOT_ENCODED));
         }
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
         {
@@ -131,7 +146,10 @@ impl Address {
             user,
             password,
             endpoint,
-            path: path.to_owned(),
+            path: match kind.parameters {
+                Parameters::Known { .. } => path.replace('@', "%40"),
+                Parameters::Opaque => path.to_owned(),
+            },
             query: query.map(Secret::new),
             options,
             origin,
@@ -145,39 +163,52 @@ impl Address {
     }
 
     /// The port of a service whose scheme is that of no kind that is compiled in, and the scheme; of
-    /// several hosts the first.
-    pub fn only_port(text: &str) -> Option<(Self, String)> {
+    /// several hosts the first. `None` for any other text.
+    ///
+    /// # Errors
+    /// As of [`parse`](Self::parse).
+    pub fn only_port(text: &str) -> Result<Option<(Self, String)>, Expected> {
         let (form, options) = split_options(text);
-        let (scheme, rest) = form.split_once("://")?;
-        let scheme = scheme
-            .rsplit(':')
-            .next()?
-            .split('+')
-            .next()?
-            .to_ascii_lowercase();
+        let Some((prefix, rest)) = form.split_once("://") else {
+            return Ok(None);
+        };
+        // `jdbc:sqlserver`, `postgresql+psycopg2`, `mongodb+srv`
+        let scheme = prefix.rsplit(':').next().unwrap_or_default();
+        let scheme = scheme.split('+').next().unwrap_or_default();
+        let scheme = scheme.to_ascii_lowercase();
         let mut others = KINDS.iter().filter(|kind| kind.parse.is_none());
-        let port = others
-            .find_map(|kind| kind.scheme(&scheme)?.default_port)
-            .or_else(|| {
-                let found = ONLY_PORTS.iter().find(|(known, _)| *known == scheme);
-                found.map(|(_, port)| *port)
-            })?;
+        let known = others.find_map(|kind| kind.scheme(&scheme)?.default_port);
+        let port = known.or_else(|| {
+            let found = ONLY_PORTS.iter().find(|(known, _)| *known == scheme);
+            found.map(|(_, port)| *port)
+        });
+        let Some(port) = port else {
+            return Ok(None);
+        };
+        if is_cut_login(text) {
+            return Err(Expected::new(NOT_ENCODED));
+        }
         let (authority, ..) = split(rest);
-        let hosts = authority.rsplit('@').next()?;
-        let first = decode(hosts.split([',', ';']).next()?).ok()?;
+        // SQL Server's parameters follow a semicolon, and may hold an '@'.
+        let authority = match prefix.contains(':') {
+            true => authority.split(';').next().unwrap_or_default(),
+            false => authority,
+        };
+        let hosts = authority.rsplit('@').next().unwrap_or_default();
+        let first = decode(hosts.split(',').next().unwrap_or_default())?;
         let (kind, origin) = (KINDS[0], Origin::Application);
         let address = Self {
             kind,
             scheme: &kind.schemes[0],
             user: None,
             password: None,
-            endpoint: Endpoint::parse(&first, Some(port)).ok()?,
+            endpoint: Endpoint::parse(&first, Some(port))?,
             path: String::new(),
             query: None,
-            options: parse_options(options, kind).ok()?,
+            options: parse_options(options, kind)?,
             origin,
         };
-        Some((address, scheme))
+        Ok(Some((address, scheme)))
     }
 
     /// Refuses parameters that the kind does not know, unless they may be there.
@@ -211,17 +242,15 @@ impl Address {
         Ok(())
     }
 
-    /// Drops the parameters that are not to be printed.
-    pub(super) fn keep_shown_parameters(&mut self) {
+    /// The parameters that are printed, as they are written.
+    pub fn shown_query(&self) -> Option<String> {
         let (Parameters::Known { shown, .. }, Some(query)) = (self.kind.parameters, &self.query)
         else {
-            return;
+            return None;
         };
-        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-        let pairs = query.expose().split('&').filter(|pair| !pair.is_empty());
-        let pairs: Vec<_> = pairs.filter(|pair| shown.contains(&&*name(pair))).collect();
-        let query = Some(pairs.join("&")).filter(|query| !query.is_empty());
-        self.query = query.map(Secret::new);
+        let is_shown = |pair: &&str| shown.contains(&pair.split('=').next().unwrap_or_default());
+        let pairs: Vec<_> = query.expose().split('&').filter(is_shown).collect();
+        Some(pairs.join("&")).filter(|query| !query.is_empty())
     }
 
     fn set_parameter(&mut self, name: &str, value: &str) {
@@ -343,10 +372,10 @@ impl fmt::Display for Address {
             write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
         }
         write!(f, "{}{}", self.endpoint, self.path)?;
-        match (&self.query, self.kind.parameters) {
-            (None, _) => Ok(()),
-            (Some(_), Parameters::Opaque) => f.write_str("?…"),
-            (Some(query), Parameters::Known { .. }) => write!(f, "?{}", query.expose()),
+        match (self.kind.parameters, self.shown_query()) {
+            (Parameters::Opaque, _) if self.query.is_some() => f.write_str("?…"),
+            (_, Some(query)) => write!(f, "?{query}"),
+            (_, None) => Ok(()),
         }
     }
 }
@@ -377,6 +406,19 @@ fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind
         }
         _ => text.into(),
     }
+}
+
+const NOT_ENCODED: &str = "expected a URL whose special characters are percent-encoded: in a URL, / is \
+                           %2F, ? is %3F, # is %23 and @ is %40";
+
+/// Whether an '@' follows where the host should be, so that what stands there is the beginning of a
+/// login that was not encoded: `USER:PART/PART@HOST`.
+fn is_cut_login(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    let path = after.split(['=', '&']).next().unwrap_or_default();
+    authority.contains(':') && !authority.contains('@') && path.contains('@')
 }
 
 /// Splits what follows the scheme into authority, path and query.
@@ -434,15 +476,15 @@ pub(super) fn decode(text: &str) -> Result<String, Expected> {
     Ok(decoded.into_owned())
 }
 
+/// Whether a text has the form of a scheme.
+pub(super) fn is_scheme(name: &str) -> bool {
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(is_in_scheme)
+}
+
 /// A malformed target as it may be printed: scheme, host and port, and only where they cannot be
 /// anything else.
 pub fn shown(text: &str) -> String {
-    let is_scheme = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    };
     let (scheme, rest) = match text.split_once("://") {
         Some((name, rest)) if is_scheme(name) => (&text[..name.len() + 3], rest),
         _ => ("", text),

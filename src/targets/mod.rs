@@ -83,10 +83,7 @@ impl Target {
             kind,
             probe,
             common,
-            name: {
-                address.keep_shown_parameters();
-                address.to_string()
-            },
+            name: address.to_string(),
             at: Some(at),
             identity,
         })
@@ -115,7 +112,11 @@ impl Target {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)));
         parts.extend(durations.map(|(name, value)| (name, format_duration(value).to_string())));
-        parts.push(("ready when", self.kind.ready_when.to_owned()));
+        let ready_when = match is_gone {
+            true => "nothing is there: no process listens, or there is no such name or path",
+            false => self.kind.ready_when,
+        };
+        parts.push(("ready when", ready_when.to_owned()));
         parts
     }
 
@@ -195,12 +196,18 @@ impl Expected {
         Self::new(format!("{what} {names}"))
     }
 
-    /// A scheme of one of these kinds.
-    fn scheme(kinds: &[&'static Kind]) -> Self {
+    /// A scheme of one of these kinds. The one that is there is named, if it cannot be anything else.
+    fn scheme(name: &str, kinds: &[&'static Kind]) -> Self {
         let schemes = kinds.iter().flat_map(|kind| kind.main_schemes());
         let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
         let schemes = schemes.join("://…, ");
-        Self::new(format!("expected HOST:PORT, {schemes}://… or env:NAME"))
+        let unknown = match address::is_scheme(name) {
+            true => format!("the scheme {name} is unknown: "),
+            false => String::new(),
+        };
+        Self::new(format!(
+            "{unknown}expected HOST:PORT, {schemes}://… or env:NAME"
+        ))
     }
 
     /// A kind that is compiled in.
@@ -266,19 +273,19 @@ impl Login {
 
     /// A denied login with a hint that names the setting of the password, and what looks wrong with
     /// it.
-    pub fn explain(&self, mut why: NotReady, password: Option<&Secret>) -> NotReady {
-        if why.is(&reason::ACCESS_DENIED) {
-            why.own_hint = Some(match (&self.password, password.and_then(Secret::flaw)) {
-                (Some(Password { setting, .. }), Some(flaw)) => {
-                    format!("check the password from {setting}: {flaw}")
-                }
-                (Some(Password { setting, .. }), None) => {
-                    format!("check the user and the password, which is from {setting}")
-                }
-                (None, _) => "no password is set for this target".to_owned(),
-            });
+    pub fn explain(&self, why: NotReady, password: Option<&Secret>) -> NotReady {
+        if !why.is(&reason::ACCESS_DENIED) {
+            return why;
         }
-        why
+        why.with_hint(match (&self.password, password.and_then(Secret::flaw)) {
+            (Some(Password { setting, .. }), Some(flaw)) => {
+                format!("check the password from {setting}: {flaw}")
+            }
+            (Some(Password { setting, .. }), None) => {
+                format!("check the user and the password, which is from {setting}")
+            }
+            (None, _) => "no password is set for this target".to_owned(),
+        })
     }
 }
 
@@ -301,9 +308,16 @@ impl Defaults<'_> {
         let user = address
             .option("user")
             .map(str::to_owned)
+            .filter(|user| !user.is_empty())
             .or(address.user.take());
         address.user = or_default(user, Setting::User)?;
         let database = or_default(address.segment()?, Setting::Database)?;
+        let mut names = address.user.iter().chain(&database);
+        if names.any(|name| name.contains('\0')) {
+            return Err(Expected::new(
+                "expected a user and a database without a NUL (%00)",
+            ));
+        }
         match &database {
             Some(database) => address.set_segment(database),
             None => address.path.clear(),

@@ -93,9 +93,11 @@ impl SecretFile {
     /// `missing`, where the file is missing, empty, unreadable or not text.
     pub fn parse(&self, contents: io::Result<Vec<u8>>) -> Result<Secret, NotReady> {
         let missing = |what: &str| {
-            let reason = reason::MISSING
-                .with_hint("does the secret exist, is it mounted, and may this user read it?");
-            NotReady::new(&reason, format!("the password's file {self} {what}"))
+            NotReady::new(
+                &reason::MISSING,
+                format!("the password's file {self} {what}"),
+            )
+            .with_hint("does the secret exist, is it mounted, and may this user read it?")
         };
         let contents = contents.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => missing("does not exist"),

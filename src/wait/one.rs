@@ -129,7 +129,7 @@ impl Wait {
             let begin = Instant::now().checked_add(pause);
             next = begin.filter(|begin| end.is_none_or(|end| *begin + login < end));
         };
-        if self.finish(trials, is_ready).await {
+        if self.finish(trials, is_ready, ready_since).await {
             self.reporter.ready();
             return Ok(());
         }
@@ -143,13 +143,9 @@ impl Wait {
         ready_since: &mut Option<Instant>,
     ) -> Result<(), NotReady> {
         let common = self.target.common;
-        let is_nothing_there = |why: &NotReady| {
-            let reasons = [&reason::REFUSED, &reason::UNRESOLVED, &reason::MISSING];
-            reasons.into_iter().any(|reason| why.is(reason))
-        };
         let result = match result {
             Ok(()) if common.is_gone => Err(NotReady::new(&reason::STILL_THERE, "it is there")),
-            Err(why) if common.is_gone && is_nothing_there(&why) => Ok(()),
+            Err(why) if common.is_gone && why.is_absence() => Ok(()),
             result => result,
         };
         let (Ok(()), Some(stable)) = (&result, common.stable) else {
@@ -248,7 +244,12 @@ impl Wait {
     }
 
     /// Lets what is under way end properly. Returns whether the target is ready.
-    async fn finish(&mut self, mut trials: Trials, mut is_ready: bool) -> bool {
+    async fn finish(
+        &mut self,
+        mut trials: Trials,
+        mut is_ready: bool,
+        mut ready_since: Option<Instant>,
+    ) -> bool {
         let grace = trials.each.iter().map(|trial| match trial.cx.stage() {
             Stage::Working => GRACE_OF_STATEMENTS,
             Stage::Talking => GRACE_OF_LOGINS,
@@ -269,7 +270,7 @@ impl Wait {
             && let Ok((cx, result)) = timeout_at(end, trials.next()).await
         {
             trials.remove(&cx);
-            is_ready |= result.is_ok();
+            is_ready |= self.judge(result, &mut ready_since).is_ok();
         }
         is_ready
     }

@@ -15,7 +15,8 @@ use compose_wait::settings::{
     parse_duration, split_list,
 };
 use compose_wait::targets::{
-    Address, Defaults, Expected, Login, Origin, Password, Secret, SecretFile, Target, env_reference,
+    Address, Defaults, Expected, Login, Origin, Password, Secret, SecretFile, Source, Target,
+    env_reference,
 };
 use proptest::prelude::*;
 use tracing_subscriber::filter::LevelFilter;
@@ -68,6 +69,7 @@ impl Given {
             &self.cli(),
             &Surroundings {
                 variable: &|name| self.vars.get(name).map(OsString::from),
+                names: &|| self.vars.keys().map(OsString::from).collect(),
                 file: &|path| match self.files.get(path.to_str().expect("UTF-8")) {
                     Some(contents) => Ok(contents.to_vec()),
                     None => Err(io::ErrorKind::NotFound.into()),
@@ -378,7 +380,7 @@ fn login_of(
     let mut address = Address::parse(text, KINDS, kind.copied(), Origin::Ours)?;
     let defaults = Defaults {
         kind: address.kind,
-        variable: &|name| {
+        variable: &|name, _| {
             let found = variables.iter().find(|(other, _)| *other == name);
             Ok(found.map(|(_, value)| (*value).to_owned()))
         },
@@ -392,15 +394,22 @@ fn login_of(
 #[test]
 fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() {
     let some = |text: &str| Some(text.to_owned());
-    let given = |text: &str| Some(Password::Given(Secret::new(text)));
+    let from = |setting: &str, source: Source| {
+        let setting = setting.to_owned();
+        Some(Password { source, setting })
+    };
+    let given = |setting: &str, text: &str| from(setting, Source::Given(Secret::new(text)));
     let variables = [
         ("WAIT_MYSQL_USER", "app"),
         ("WAIT_MYSQL_PASSWORD", " p%40ss,\n"),
         ("WAIT_MYSQL_DATABASE", "sh/op"),
         ("TOKEN", "from-a-variable"),
     ];
-    let default = given(" p%40ss,\n"); // as it is: only a URL is encoded
-    let file = Some(Password::File(SecretFile::new("/run/secrets/db")));
+    let default = given("WAIT_MYSQL_PASSWORD", " p%40ss,\n"); // as it is: only a URL is encoded
+    let file = from(
+        "the file /run/secrets/db",
+        Source::File(SecretFile::new("/run/secrets/db")),
+    );
     for (text, printed, user, password, database) in [
         ("db", "app@db:3306/sh%2Fop", "app", default.clone(), "sh/op"),
         (
@@ -414,22 +423,28 @@ fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() 
             "other:own@db/theirs",
             "other@db:3306/theirs",
             "other",
-            given("own"),
+            given("the URL", "own"),
             "theirs",
         ),
-        ("o:@db", "o@db:3306/sh%2Fop", "o", given(""), "sh/op"),
+        (
+            "o:@db",
+            "o@db:3306/sh%2Fop",
+            "o",
+            given("the URL", ""),
+            "sh/op",
+        ),
         (
             "o:se%40cret@db:1",
             "o@db:1/sh%2Fop",
             "o",
-            given("se@cret"),
+            given("the URL", "se@cret"),
             "sh/op",
         ),
         (
             "db#password-env=TOKEN",
             "app@db:3306/sh%2Fop",
             "app",
-            given("from-a-variable"),
+            given("TOKEN", "from-a-variable"),
             "sh/op",
         ),
         (
@@ -749,6 +764,7 @@ fn log_settings_of(given: &Given, is_terminal: bool) -> Result<log::Settings, St
     let cli = given.cli();
     let surroundings = Surroundings {
         variable: &|name| given.vars.get(name).map(OsString::from),
+        names: &Vec::new,
         file: &|_| unreachable!(),
         is_terminal,
     };

@@ -268,6 +268,13 @@ fn the_calls_for_those_who_move_from_another_program_are_understood() {
             };
             let surroundings = Surroundings {
                 variable: &variable,
+                names: &|| {
+                    variables
+                        .iter()
+                        .map(|word| word.split('=').next().map(Into::into))
+                        .flatten()
+                        .collect()
+                },
                 file: &|path| panic!("{path:?} is not needed"),
                 is_terminal: false,
             };

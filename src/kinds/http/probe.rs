@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::HTTP_STATUS;
 use crate::net::{At, Io};
 use crate::net::tls::{Tls, Verification};
-use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::probe::{Attempt, NOT_TLS, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -149,7 +149,11 @@ impl Http {
     async fn get(&self, cx: &Attempt) -> Result<(), NotReady> {
         let mut stream = cx.connect(&At::Tcp(self.endpoint.clone())).await?;
         if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
+            let secured = cx.tls(stream, tls).await;
+            stream = secured.map_err(|why| match why.detail.starts_with(NOT_TLS) {
+                true => why.with_hint("the port does not speak TLS: is it http://?"),
+                false => why,
+            })?;
         }
         cx.phase("waiting for the response");
         // As lenient as browsers and curl are: it is the status alone that counts.

@@ -38,6 +38,7 @@ pub(super) static KIND: Kind = Kind {
     },
     dialects: drivers::DIALECTS,
     options: &[
+        "user",
         "query",
         "tls",
         "ca-file",

@@ -118,7 +118,7 @@ fn error(number: u16, text: &str) -> Vec<u8> {
 /// A target with a query.
 fn target(text: &str, query: Option<&str>) -> Target {
     let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours).expect("an address");
-    let query = |name: &str| Ok(query.map(str::to_owned).filter(|_| name == "WAIT_MYSQL_QUERY"));
+    let query = |name: &str, _| Ok(query.map(str::to_owned).filter(|_| name == "WAIT_MYSQL_QUERY"));
     let defaults = Defaults {
         kind: &KIND,
         variable: &query,
