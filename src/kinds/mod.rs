@@ -24,7 +24,7 @@ kinds! {
 }
 
 mod ports;
-pub(crate) use ports::ONLY_PORTS;
+pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS};
 
 /// The parser of a kind, where its feature is on.
 macro_rules! compiled_in {

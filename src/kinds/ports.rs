@@ -1,5 +1,8 @@
 //! The schemes of services that are no kind of target: of them only the port is checked.
 
+/// Schemes that are those of any kind that a setting names: the library's, whatever the database is.
+pub(crate) const OF_ANY_KIND: &[&str] = &["ecto"];
+
 /// Schemes and their default ports, from the registry of IANA or the services' documentation.
 pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("amqp", 5672),
@@ -11,6 +14,7 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("consul", 8500),
     ("couchdb", 5984),
     ("db2", 50000),
+    ("ecto", 5432),
     ("elasticsearch", 9200),
     ("etcd", 2379),
     ("ftp", 21),
@@ -40,6 +44,8 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("pyamqp", 5672),
     ("pulsar", 6650),
     ("rabbitmq", 5672),
+    ("redis", 6379),
+    ("rediss", 6379),
     ("sftp", 22),
     ("smtp", 25),
     ("smtps", 465),
@@ -48,6 +54,8 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("ssh", 22),
     ("stomp", 61613),
     ("tls", 443),
+    ("valkey", 6379),
+    ("valkeys", 6379),
     ("ws", 80),
     ("wss", 443),
     ("zookeeper", 2181),

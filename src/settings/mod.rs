@@ -698,8 +698,9 @@ impl<'a> Resolver<'a> {
             notices: RefCell::default(),
         };
         let target = Target::at(address, &defaults)?;
-        let notices = defaults.notices.into_inner();
-        notices.into_iter().for_each(|notice| self.notice(notice));
+        for notice in defaults.notices.into_inner() {
+            self.notice(notice);
+        }
         Ok(target)
     }
 

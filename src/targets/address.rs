@@ -13,7 +13,7 @@ use crate::net::tls::TlsMode;
 #[cfg(feature = "tls")]
 use super::one_of;
 use super::{Common, Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
-use crate::kinds::{KINDS, ONLY_PORTS};
+use crate::kinds::{KINDS, OF_ANY_KIND, ONLY_PORTS};
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,9 @@ impl Address {
                         "expected a {scheme}:// URL, or one without the scheme"
                     ))
                 };
-                (kind, kind.scheme(name).ok_or_else(expected)?, rest)
+                let is_of_any = OF_ANY_KIND.iter().any(|any| any.eq_ignore_ascii_case(name));
+                let any = is_of_any.then_some(&kind.schemes[0]);
+                (kind, kind.scheme(name).or(any).ok_or_else(expected)?, rest)
             }
             (None, kind) => {
                 let kind = kind.unwrap_or(kinds[0]);
@@ -107,11 +109,11 @@ impl Address {
         // A socket may stand in the place of the host.
         let (endpoint, socket) = match decode(endpoint)? {
             path if path.starts_with('/') => ("localhost".to_owned(), Some(path)),
-            empty if empty.is_empty() && scheme.default_port.is_some() && login.is_some() => {
-                ("localhost".to_owned(), None)
-            }
             empty if empty.is_empty() && scheme.default_port.is_some() => {
-                return Err(Expected::new("expected a host"));
+                match login.is_some() || origin == Origin::Application {
+                    true => ("localhost".to_owned(), None),
+                    false => return Err(Expected::new("expected a host")),
+                }
             }
             endpoint => (endpoint, None),
         };
@@ -287,7 +289,7 @@ impl Address {
     /// # Errors
     /// A socket that is no absolute path.
     pub fn at(&self) -> Result<At, Expected> {
-        for name in ["socket", "unix_socket", "unixSocket", "host"] {
+        for name in ["socket", "unix_socket", "unixSocket", "localSocket", "host"] {
             let Some(value) = self.parameter(name)? else {
                 continue;
             };

@@ -230,14 +230,16 @@ pub fn one_of<T: Copy>(what: &str, name: &str, values: &[(&str, T)]) -> Result<T
     })
 }
 
+/// The value of a variable, `None` if it is empty. One that is a secret is taken exactly as it is.
+pub type Lookup<'a> = dyn Fn(&str, bool) -> Result<Option<String>, Expected> + 'a;
+
 /// The settings of a kind, for targets that do not say themselves, and the variables that options
 /// name.
 pub struct Defaults<'a> {
     /// The kind.
     pub kind: &'static Kind,
-    /// The value of a variable, `None` if it is empty, and whether it is a secret, which is taken
-    /// exactly as it is.
-    pub variable: &'a dyn Fn(&str, bool) -> Result<Option<String>, Expected>,
+    /// The value of a variable by its name, and whether it is a secret.
+    pub variable: &'a Lookup<'a>,
     /// The contents of a file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Things that the user should know.

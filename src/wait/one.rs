@@ -153,14 +153,12 @@ impl Wait {
             return result;
         };
         let since = ready_since.get_or_insert_with(Instant::now).elapsed();
-        match since >= stable {
-            true => Ok(()),
-            false => {
-                let (since, stable) = (duration(since), duration(stable));
-                let detail = format!("it has been ready for {since} of {stable}");
-                Err(NotReady::new(&reason::STARTING, detail))
-            }
+        if since >= stable {
+            return Ok(());
         }
+        let (since, stable) = (duration(since), duration(stable));
+        let detail = format!("it has been ready for {since} of {stable}");
+        Err(NotReady::new(&reason::STARTING, detail))
     }
 
     /// Begins an attempt.

@@ -514,12 +514,15 @@ fn files_of_passwords_are_not_read_by_the_settings() {
 
 #[test]
 fn options_are_those_of_the_kind() {
-    let known = "query, tls, password-file or password-env";
+    let common = "gone, optional, stable or connect-timeout";
+    let known = format!(
+        "user, query, tls, ca-file, cert-file, key-file, password-file, password-env, cleartext, {common}"
+    );
     let unknown = format!("an unknown option after '#': expected {known}");
     let modes = "expected tls to be off, prefer, require, verify-ca or verify-full";
     for (target, expected) in [
         ("app@db#quer=SELECT 1", &*unknown),
-        ("app@db#query=SELECT 1&user=x", &unknown),
+        ("app@db#query=SELECT 1&usr=x", &unknown),
         ("app@db#tls=maybe", modes),
         (
             "app@db#password-env=NOT_SET",
@@ -531,10 +534,14 @@ fn options_are_those_of_the_kind() {
         assert!(error.starts_with("--mysql: …@db"), "{error}");
         assert!(error.ends_with(expected), "{error}");
     }
-    for target in ["db:1#query=x", "http://web/#query=x"] {
+    for (target, own) in [
+        ("db:1#query=x", ""),
+        ("http://web/#query=x", "ca-file, cert-file, key-file, "),
+        ("postgres://db#query=x", ""),
+    ] {
         let error = args(["--for", target]).error();
-        let none = "expected no option after '#': there are none for this target";
-        assert!(error.ends_with(none), "{error}");
+        let unknown = format!("an unknown option after '#': expected {own}{common}");
+        assert!(error.ends_with(&unknown), "{error}");
     }
     // They are for wait alone: not part of the name, and each makes another target.
     let given = vars([
@@ -634,7 +641,10 @@ fn errors_say_which_part_of_a_target_was_expected() {
         ("[::1:80", host),
         ("[db]:80", host),
         ("user@db:80", "expected HOST:PORT"),
-        ("ftp://db:21", "expected HOST:PORT, tcp://…"),
+        (
+            "gopher://db:21",
+            "the scheme gopher is unknown: expected HOST:PORT, tcp://…",
+        ),
         ("http://web:0", port),
         ("http://web:x", port),
         ("http://", "expected a host"),
@@ -805,10 +815,20 @@ fn log_settings_are_names() {
         settings(given).map(|settings| settings.level),
         Ok(LevelFilter::OFF)
     );
-    let error = settings(vars([("WAIT_LOGGER_LEVEL", "loud")])).expect_err("no such level");
+    // docker-compose-wait ignored such a variable.
+    let loud = [("WAIT_LOGGER_LEVEL", "loud")];
+    assert_eq!(settings(vars(loud)), Ok(log::Settings::default()));
+    assert_eq!(
+        vars(loud).notices(),
+        [
+            "WAIT_LOGGER_LEVEL: loud: expected off, error, warn, info, debug or trace; \
+             the default is used"
+        ]
+    );
+    let error = settings(args(["--log-level", "loud"])).expect_err("no such level");
     assert_eq!(
         error,
-        "WAIT_LOGGER_LEVEL: loud: expected off, error, warn, info, debug or trace"
+        "--log-level: loud: expected off, error, warn, info, debug or trace"
     );
     assert!(settings(args(["--log-format", "xml"])).is_err());
 }

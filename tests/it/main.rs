@@ -26,6 +26,8 @@ mod settings;
 mod soak;
 mod support;
 mod swarm;
+#[cfg(target_os = "linux")]
+mod urls;
 mod waiting;
 #[cfg(target_os = "linux")]
 #[path = "../../benches/peers/world.rs"]

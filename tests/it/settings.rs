@@ -75,7 +75,7 @@ fn usage_errors_say_where_the_help_is() {
             "a value is required for '--timeout <DURATION>' but none was supplied",
         ),
         (&["--tiemout=3"], "unexpected argument '--tiemout' found"),
-        (&["-t", "60"], "unexpected argument '-t' found"),
+        (&["-t", "60"], "-t: a time limit is given as --timeout 60"),
         (
             &["--timeout=1", "--timeout=2"],
             "the argument '--timeout <DURATION>' cannot be used multiple times",

@@ -18,6 +18,7 @@ pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, mariadb_connector];
 /// The parameters that mean something to `wait`, besides those that are printed.
 pub(super) const PARAMETERS: &[&str] = &[
     "host",
+    "localSocket",
     "requireSSL",
     "ssl",
     "ssl-ca",

@@ -23,6 +23,8 @@ pub(super) static KIND: Kind = Kind {
         Scheme::plain("mariadb", 3306),
         Scheme::plain("mysql2", 3306),
         Scheme::plain("mysqli", 3306),
+        Scheme::plain("mysqlgis", 3306),
+        Scheme::plain("mysql-connector", 3306),
         Scheme::plain("pdo-mysql", 3306),
         Scheme::plain("trilogy", 3306),
     ],

@@ -22,7 +22,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         (
             "WAIT_HOSTS",
             "htp://web/",
-            "htp://web…: expected HOST:PORT, tcp://…, http://…",
+            "htp://web…: the scheme htp is unknown: expected HOST:PORT, tcp://…, http://…",
         ),
         ("WAIT_HOSTS", "http//web:80/", "http…: expected HOST:PORT"),
         ("WAIT_HOSTS", "http://", "http://…: expected a host"),
