@@ -22,7 +22,7 @@ use crate::kinds::{self, KINDS};
 use crate::output::log::{self, Format};
 use crate::process::exec::Command;
 use crate::process::init::Mode;
-use crate::targets::address::{shown, split_options};
+use crate::targets::address::{of_dialect, shown, split_options};
 use crate::targets::{
     Address, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
 };
@@ -583,7 +583,7 @@ impl<'a> Resolver<'a> {
                     .map_err(|_| error("expected a variable with UTF-8 text"))?;
                 through.push(name.to_owned());
                 // A URL is one target, whatever commas it holds.
-                if is_url(&value) {
+                if is_one_target(&value) {
                     let value = with_options(&value, options);
                     self.add_target(&value, kind, list, through, targets)?;
                 } else {
@@ -812,22 +812,29 @@ impl<'a> Resolver<'a> {
 
 /// The options of a reference, added to a target that it stands for.
 fn with_options(item: &str, options: &str) -> String {
-    match (options, item.contains('#')) {
+    let has_options = match of_dialect(item, KINDS) {
+        Some((_, own)) => !own.is_empty(),
+        None => item.contains('#'),
+    };
+    match (options, has_options) {
         ("", _) => item.to_owned(),
         (options, true) => format!("{item}&{options}"),
         (options, false) => format!("{item}#{options}"),
     }
 }
 
-/// Whether a value begins with a scheme, and is one target.
-fn is_url(value: &str) -> bool {
-    value.split_once("://").is_some_and(|(scheme, _)| {
-        let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
-        !scheme.is_empty() && scheme.chars().all(is_in_scheme)
-    }) || KINDS
-        .iter()
-        .flat_map(|kind| kind.dialects)
-        .any(|dialect| dialect(value).is_some())
+/// Whether a value is one target, whatever commas it holds: one that begins with a scheme, unless
+/// another begins so after a comma, or a driver's own form.
+fn is_one_target(value: &str) -> bool {
+    let has_scheme = |text: &str| {
+        text.trim().split_once("://").is_some_and(|(scheme, _)| {
+            let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+            !scheme.is_empty() && scheme.chars().all(is_in_scheme)
+        })
+    };
+    let mut items = value.split([',', '\n']);
+    let is_url = items.next().is_some_and(has_scheme) && !items.any(has_scheme);
+    is_url || of_dialect(value, KINDS).is_some()
 }
 
 /// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.

@@ -384,12 +384,8 @@ impl fmt::Display for Address {
 
 /// A target in a driver's own form, as a URL.
 fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind>) -> Cow<'a, str> {
-    let (form, options) = split_options(text);
-    let dialects = match kind {
-        Some(kind) => kind.dialects.iter().collect::<Vec<_>>(),
-        None => kinds.iter().flat_map(|kind| kind.dialects).collect(),
-    };
-    if let Some(url) = dialects.into_iter().find_map(|dialect| dialect(form)) {
+    let kinds_of_it = kind.map_or(kinds.to_vec(), |kind| vec![kind]);
+    if let Some((url, options)) = of_dialect(text, &kinds_of_it) {
         return match options {
             "" => url.into(),
             options => format!("{url}#{options}").into(),
@@ -421,6 +417,27 @@ fn is_cut_login(text: &str) -> bool {
     let (authority, after) = rest.split_at(end);
     let path = after.split(['=', '&']).next().unwrap_or_default();
     authority.contains(':') && !authority.contains('@') && path.contains('@')
+}
+
+/// The URL of a target in a driver's own form, and its options. Nothing is encoded there, and a '#'
+/// may be part of a password: options are what follows the last one, if there are such options.
+pub(crate) fn of_dialect<'a>(text: &'a str, kinds: &[&Kind]) -> Option<(String, &'a str)> {
+    let dialects = || kinds.iter().flat_map(|kind| kind.dialects);
+    let known = || {
+        kinds
+            .iter()
+            .flat_map(|kind| kind.options)
+            .chain(&Common::NAMES)
+    };
+    let is_known = |pair: &str| known().any(|name| pair.split('=').next() == Some(name));
+    let split = text.rsplit_once('#');
+    let split = split.filter(|(_, options)| options.split('&').all(is_known));
+    let forms = split.into_iter().chain([(text, "")]);
+    let mut urls = forms.filter_map(|(form, options)| {
+        let url = dialects().find_map(|dialect| dialect(form))?;
+        Some((url, options))
+    });
+    urls.next()
 }
 
 /// Splits what follows the scheme into authority, path and query.

@@ -15,6 +15,7 @@ mod handover;
 mod http;
 mod image;
 mod mysql;
+mod options;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;

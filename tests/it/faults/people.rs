@@ -56,11 +56,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
             "env:WAIT_HOSTS",
             "env:WAIT_HOSTS: expected a variable that does not lead back",
         ),
-        (
-            "WAIT_HOSTS",
-            "db:80 redis:6379",
-            &format!("…: expected {host}"),
-        ),
+        ("WAIT_HOSTS", "db:80 redis", &format!("…: expected {host}")),
         (
             "WAIT_MYSQL",
             "app@db:33o6",
