@@ -302,7 +302,7 @@ fn mistakes_that_many_make_have_a_message_of_their_own() {
         ),
         ("db:tcp://10.0.0.5:3306", format!("…: {links}")),
         ("${DB_HOST}:3306", format!("…: {unexpanded}")),
-        ("db:${DB_PORT:-3306}", format!("db:…: {unexpanded}")),
+        ("db:${DB_PORT:-3306}", format!("…: {unexpanded}")),
         (
             "mysql://app:${DB_PASSWORD}@db/shop",
             format!("mysql://…@db…: {unexpanded}"),

@@ -56,7 +56,11 @@ fn malformed_settings_name_the_item_and_the_expectation() {
             "env:WAIT_HOSTS",
             "env:WAIT_HOSTS: expected a variable that does not lead back",
         ),
-        ("WAIT_HOSTS", "db:80 redis", &format!("…: expected {host}")),
+        (
+            "WAIT_HOSTS",
+            "db:80 redis",
+            &format!("db:…: expected {port}"),
+        ),
         (
             "WAIT_MYSQL",
             "app@db:33o6",
