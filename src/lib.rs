@@ -30,7 +30,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -155,7 +154,7 @@ fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
         .enable_all()
         .build()?;
     let ready = runtime.block_on(async {
-        let signals = pipe::Receiver::from_owned_fd(caught.reader()?)?;
+        let signals = caught.watch()?;
         let signal = pin!(signals.readable());
         let stop = Stop::default();
         match select(signal, pin!(wait_with_pauses(config, live, &stop))).await {

@@ -215,7 +215,9 @@ fn setting_rows(kind: &Kind) -> Vec<Vec<String>> {
             Setting::User => "the user, for targets that name none",
             Setting::Password => "the password or a file that holds it, for targets that have none",
             Setting::Database => "the database, for targets that name none",
-            Setting::Query => "a statement that must return a row, for targets that have none",
+            Setting::Query => {
+                "a query that must return a row whose first column is true, for targets that have none"
+            }
         };
         rows.push(vec![
             String::new(),

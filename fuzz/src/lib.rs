@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use compose_wait::net::{Network, Route, Stream};
-use compose_wait::probe::{Attempt, NotReady, Probe};
+use compose_wait::probe::{Attempt, NotReady, Probe, Stop};
 use compose_wait::settings::cli::Cli;
 use compose_wait::settings::{self, Config, ConfigError, Notice, Surroundings};
 use compose_wait::targets::{Defaults, Kind};
@@ -109,7 +109,7 @@ pub fn converse(probe: &dyn Probe, script: Script) -> Outcome {
     let (result, took) = runtime.block_on(async {
         let start = Instant::now();
         let io = Box::new(server);
-        let cx = Attempt::over(Arc::clone(&NETWORK), Stream { io, route });
+        let cx = Attempt::over(Arc::clone(&NETWORK), [Stream { io, route }], Stop::default());
         let result = timeout(PATIENCE, probe.attempt(&cx)).await;
         (result.ok(), start.elapsed())
     });

@@ -21,6 +21,7 @@ kinds! {
     file
     http
     mysql
+    redis
 }
 
 mod ports;

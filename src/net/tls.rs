@@ -1,5 +1,6 @@
 //! TLS, with as much verification as the target asks for.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -11,15 +12,15 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 use super::Stream;
-use crate::probe::{Attempt, NotReady, reason};
+use crate::probe::{Attempt, NotReady, Reason, reason};
 use crate::targets::Host;
 
 /// How TLS is to be made.
@@ -186,7 +187,7 @@ impl Roots {
         let distrust = verifier.distrust.get();
         Ok(Verdict {
             stream,
-            distrust: distrust.map(|error| NotReady::new(&reason::TLS_FAILED, error.to_string())),
+            distrust: distrust.map(failure),
         })
     }
 
@@ -219,7 +220,7 @@ impl Roots {
         let io = connected.map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
             match inner {
-                Some(Error::InvalidCertificate(_)) => failed(error.to_string()),
+                Some(error @ Error::InvalidCertificate(_)) => failure(error),
                 _ => cx.broken(&error),
             }
         })?;
@@ -298,6 +299,156 @@ const ANY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::ECDSA_SHA1_Legacy,
     SignatureScheme::RSA_PKCS1_SHA1,
 ];
+
+/// Neither side has a TLS version, a cipher suite and a kind of key that the other takes.
+pub const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
+    "enable TLS 1.3, or TLS 1.2 with an ECDHE suite, on the server; is its key RSA, P-256 or P-384?",
+);
+/// The server answers, and not in TLS.
+pub const NOT_TLS: Reason = reason::TLS_FAILED.with_hint("is TLS enabled on this port?");
+const CLIENT_CERTIFICATE: Reason = reason::TLS_FAILED.with_hint(
+    "name a certificate that the server accepts, and its key (WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE)",
+);
+const AUTHORITY: Reason = reason::TLS_FAILED
+    .with_hint("name the certificate of the authority that has signed it (WAIT_TLS_CA_FILE)");
+const DATES: Reason =
+    reason::TLS_FAILED.with_hint("renew the certificate, or is the clock of this machine wrong?");
+const NO_NAME: Reason = reason::TLS_FAILED.with_hint(
+    "make a certificate with its host's name: openssl x509 -extfile FILE, with subjectAltName=DNS:NAME in it",
+);
+const OTHER_NAME: Reason = reason::TLS_FAILED
+    .with_hint("use a name that the certificate has, or make a certificate with this one");
+const VERSION: Reason = reason::TLS_FAILED.with_hint(
+    "make a certificate of version 3: openssl x509 -extfile FILE, with subjectAltName=DNS:NAME in it",
+);
+const OWN_AUTHORITY: Reason = reason::TLS_FAILED.with_hint(
+    "name this very certificate as one to trust (WAIT_TLS_CA_FILE), or make one that it signs",
+);
+const KEY: Reason = reason::TLS_FAILED
+    .with_hint("make a certificate with an RSA, P-256 or P-384 key, signed with SHA-256");
+
+/// The most names of a certificate that are shown, and how much of each.
+const SHOWN_NAMES: usize = 3;
+const SHOWN_NAME: usize = 64;
+
+/// A failure of TLS in words for people, with what helps.
+pub fn failure(error: &Error) -> NotReady {
+    let Error::InvalidCertificate(invalid) = error else {
+        return handshake_failure(error);
+    };
+    let own_words = || Cow::from(format!("the certificate is not valid: {invalid}"));
+    let (reason, detail): (_, Cow<'_, str>) = match invalid {
+        CertificateError::UnknownIssuer => (
+            AUTHORITY,
+            "the certificate is not signed by an authority that is trusted (UnknownIssuer)".into(),
+        ),
+        // MySQL gives the authority that it makes the same name on every server.
+        CertificateError::BadSignature => (
+            AUTHORITY,
+            "the certificate is signed by another authority than the trusted one of that name \
+             (BadSignature)"
+                .into(),
+        ),
+        CertificateError::Expired => (DATES, "the certificate has expired".into()),
+        CertificateError::ExpiredContext { time, not_after } => {
+            let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;
+            (
+                DATES,
+                format!("the certificate has expired, {days} days ago").into(),
+            )
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (DATES, "the certificate is not valid yet".into())
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let expected = expected.to_str();
+            match &presented[..] {
+                [] => (
+                    NO_NAME,
+                    format!(
+                        "the certificate is not valid for name {expected}: it has no subjectAltName, \
+                         and a common name does not count"
+                    )
+                    .into(),
+                ),
+                names => (
+                    OTHER_NAME,
+                    format!(
+                        "the certificate is not valid for name {expected}, but for {}",
+                        shown(names)
+                    )
+                    .into(),
+                ),
+            }
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            KEY,
+            "the certificate is signed with an algorithm that is not supported".into(),
+        ),
+        CertificateError::Other(OtherError(other)) => match other.downcast_ref() {
+            Some(webpki::Error::UnsupportedCertVersion) => (
+                VERSION,
+                "the certificate is of version 1 or 2, which is not supported".into(),
+            ),
+            Some(webpki::Error::CaUsedAsEndEntity) => (
+                OWN_AUTHORITY,
+                "the certificate is that of an authority and not of a server".into(),
+            ),
+            _ => (reason::TLS_FAILED, own_words()),
+        },
+        _ => (reason::TLS_FAILED, own_words()),
+    };
+    NotReady::new(&reason, detail)
+}
+
+fn handshake_failure(error: &Error) -> NotReady {
+    let (reason, words) = match error {
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity,
+        ) => (
+            NOTHING_IN_COMMON,
+            "the server has no TLS version or cipher suite in common",
+        ),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => (
+            CLIENT_CERTIFICATE,
+            "the server requires a client certificate",
+        ),
+        Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::UnsupportedCertificate,
+        ) => (
+            CLIENT_CERTIFICATE,
+            "the server does not accept the client certificate",
+        ),
+        Error::InvalidMessage(_) => (NOT_TLS, "an answer that is not TLS"),
+        _ => return NotReady::new(&reason::TLS_FAILED, error.to_string()),
+    };
+    NotReady::new(&reason, format!("{words} ({error})"))
+}
+
+/// Some of a certificate's names, which may be as many and as long as its maker likes.
+fn shown(names: &[String]) -> String {
+    let mut shown: Vec<_> = names
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(|name| name.chars().take(SHOWN_NAME).collect())
+        .collect();
+    let more = names.len() - shown.len();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
 
 /// What follows from a certificate that is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

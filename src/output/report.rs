@@ -49,7 +49,8 @@ pub fn waiting(config: &Config) {
         "pause between attempts: {interval}; connect timeout: {}",
         format_duration(connect_timeout)
     );
-    let targets: Vec<_> = config.targets.iter().map(Target::to_string).collect();
+    let targets = config.targets.iter().map(Target::to_string);
+    let targets: Vec<_> = targets.map(|target| cut(&target)).collect();
     if targets.is_empty() {
         info!(event = "waiting", "nothing to wait for");
         return;
@@ -100,12 +101,12 @@ pub fn dry_run(config: &Config) -> io::Result<()> {
 
 /// The command starts. Its arguments are not printed: they may hold secrets.
 pub fn starting(command: &Command) {
-    info!(event = "starting", "starting {}", command.name());
+    info!(event = "starting", "starting {}", cut(&command.name()));
 }
 
 /// Something of the system's that `wait` cannot do without failed.
 pub fn failed(what: &dyn fmt::Display) {
-    error!(event = "notice", "{what}");
+    error!(event = "notice", "{}", cut(&what.to_string()));
 }
 
 /// Something panicked, and most likely will at every attempt: it is logged once. The payload is not
@@ -284,7 +285,7 @@ impl Reporter {
 const LONGEST: usize = 500;
 
 /// Cuts a text that may be a server's to a bounded length.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -336,5 +337,32 @@ mod tests {
         assert_eq!(lines_after(closed, 0).await, 3);
         assert_eq!(lines_after(closed, 9_999).await, 3);
         assert_eq!(lines_after(refused, 0).await, 4);
+    }
+
+    #[tokio::test]
+    async fn long_names_and_observations_are_cut_short() {
+        let capture = Capture::start();
+        let long = "x".repeat(10_000);
+        let target = crate::kinds::path(format!("/{long}").as_ref());
+        let mut reporter = Reporter::new(&target, Instant::now(), &Live::default());
+        reporter.not_ready(NotReady::new(&reason::CLOSED, &*long), true);
+        reporter.ready();
+        reporter.timed_out();
+        failed(&long);
+        starting(&Command {
+            program: format!("/{long}").into(),
+            args: Vec::new(),
+        });
+        for event in ["not_ready", "ready", "timed_out", "notice", "starting"] {
+            let event = &capture.events(event)[0];
+            for field in ["message", "target", "detail"] {
+                assert!(event.field(field).len() < 1_300, "{field} of {event:?}");
+            }
+        }
+        let timed_out = &capture.events("timed_out")[0];
+        assert!(
+            timed_out.field("detail").ends_with("x\u{2026}"),
+            "{timed_out:?}"
+        );
     }
 }

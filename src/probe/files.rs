@@ -35,8 +35,8 @@ impl Overlap {
     /// # Errors
     /// Those of [`read`].
     pub(crate) async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if is_local(path) {
-            return read(path);
+        if let Some(contents) = read_local(path) {
+            return contents;
         }
         let owned = path.to_owned();
         match self.aside(move || read(&owned)).await {
@@ -44,6 +44,11 @@ impl Overlap {
             contents => contents,
         }
     }
+}
+
+/// Reads a file that is missing, or on a file system of this machine; `None` if it may hang.
+pub(crate) fn read_local(path: &Path) -> Option<io::Result<Vec<u8>>> {
+    is_local(path).then(|| read(path))
 }
 
 /// Reads a regular file.

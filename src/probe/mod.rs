@@ -5,6 +5,7 @@ pub mod files;
 pub mod reason;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +13,17 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-#[cfg(feature = "tls")]
-use rustls::InvalidMessage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::net::{At, Network, Stream};
 #[cfg(feature = "tls")]
-use crate::net::{Verdict, tls::Tls};
+use crate::net::{
+    Verdict,
+    tls::{self, Tls},
+};
 use crate::targets::{Password, Secret, Source};
 pub use reason::{NotReady, Reason, Retry};
-
-/// The observation that the server does not speak TLS.
-#[cfg(feature = "tls")]
-pub const NOT_TLS: &str = "an answer that is not TLS";
 
 /// A target that can be tried.
 pub trait Probe: fmt::Debug + Send + Sync {
@@ -58,8 +56,8 @@ struct State {
     stage: Stage,
     phase: &'static str,
     warning: Option<&'static str>,
-    /// A connection that is there already.
-    connected: Option<Stream>,
+    /// Connections that are there already, in place of the network.
+    connected: Option<VecDeque<Stream>>,
     /// The permit to run a statement.
     statement: Option<OwnedSemaphorePermit>,
 }
@@ -90,11 +88,23 @@ impl Attempt {
         }
     }
 
-    /// An attempt over a connection that is there already, such as one with a scripted server.
-    pub fn over(network: Arc<Network>, stream: Stream) -> Self {
-        let attempt = Self::new(network, Overlap::default(), Stop::default());
-        attempt.state().connected = Some(stream);
+    /// An attempt over connections that are there already, such as those with a scripted server; once
+    /// they are used up every other is refused.
+    pub fn over(
+        network: Arc<Network>,
+        streams: impl IntoIterator<Item = Stream>,
+        stop: Stop,
+    ) -> Self {
+        let attempt = Self::new(network, Overlap::default(), stop);
+        attempt.state().connected = Some(streams.into_iter().collect());
         attempt
+    }
+
+    /// The same beside others of the target.
+    #[cfg(test)]
+    pub(crate) fn sharing(mut self, overlap: &Overlap) -> Self {
+        self.overlap = overlap.clone();
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,12 +116,14 @@ impl Attempt {
     /// # Errors
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
-        let connected = self.state().connected.take();
+        self.advance(Stage::Reaching);
+        let connected = self.state().connected.as_mut().map(VecDeque::pop_front);
         let stream = match connected {
-            Some(stream) => stream,
+            Some(stream) => stream
+                .ok_or_else(|| NotReady::new(&reason::REFUSED, "there is no other connection"))?,
             None => self.network.connect(at, self).await?,
         };
-        self.state().stage = Stage::Connected;
+        self.advance(Stage::Connected);
         Ok(stream)
     }
 
@@ -144,7 +156,16 @@ impl Attempt {
 
     /// The server has answered something.
     pub fn talking(&self) {
-        self.state().stage = Stage::Talking;
+        self.advance(Stage::Talking);
+    }
+
+    /// Goes on to another stage. A statement that runs decides what may happen to the attempt, whatever
+    /// is done beside it.
+    fn advance(&self, stage: Stage) {
+        let mut state = self.state();
+        if state.stage != Stage::Working {
+            state.stage = stage;
+        }
     }
 
     /// The server runs a statement, which outlives the connect timeout. Until it has ended no other
@@ -216,11 +237,9 @@ impl Attempt {
         if let Some(error) = error.get_ref() {
             // Even after the handshake, as when a client certificate is required.
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                let not_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
-                if *error == not_tls {
-                    return NotReady::new(&reason::TLS_FAILED, format!("{NOT_TLS} while {phase}"));
-                }
-                return NotReady::new(&reason::TLS_FAILED, format!("{error} while {phase}"));
+                let mut why = tls::failure(error);
+                why.detail = format!("{} while {phase}", why.detail);
+                return why;
             }
         }
         let mut why = NotReady::from_io(error);
@@ -269,11 +288,11 @@ enum End {
 }
 
 impl Stop {
-    /// At a deadline, if there is one.
-    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+    /// The same with a deadline.
+    pub(crate) fn with_deadline(&self, deadline: Option<Instant>) -> Self {
         Self {
             deadline,
-            ..Self::default()
+            ..self.clone()
         }
     }
 

@@ -121,7 +121,7 @@ reasons! {
         "the server refuses the query",
         "have the migrations run, and is the query right?";
     QUERY_EMPTY "query_empty" Politely:
-        "the query returns no row",
+        "the query returns no row whose first column is true",
         "have the migrations run, and is the query right?";
     STILL_THERE "still_there" Politely:
         "the target is to be gone (`#gone`), and is there",

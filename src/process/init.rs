@@ -63,7 +63,7 @@ pub fn start(early: Early<'_>, mask: &sys::Mask, thread: &OneThread) -> nix::Res
         if !is_pid_1 {
             sys::become_subreaper();
         }
-        fork(is_pid_1, thread)
+        fork(is_pid_1, mask, thread)
     } else {
         if is_pid_1 {
             sys::end_on_signals();
@@ -76,7 +76,7 @@ pub fn start(early: Early<'_>, mask: &sys::Mask, thread: &OneThread) -> nix::Res
 
 /// Forks; returns in the child, which has a process group of its own, in the foreground of the
 /// terminal if there is one.
-fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
+fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()> {
     let terminal = sys::terminal_of(sys::own_group());
     // Where SIGCHLD is ignored, as it may be inherited, the kernel reaps children by itself and
     // sends no signal.
@@ -95,9 +95,10 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
             if environment::asks_for_scrub(scrub) {
                 sys::overwrite_in_environment(thread, environment::is_scrubbed);
             }
-            let code = supervise(child, is_pid_1).unwrap_or_else(|error| {
+            let code = supervise(child, is_pid_1, mask).unwrap_or_else(|error| {
                 log::init(log::Settings::default());
                 report::failed(&format_args!("cannot look after the command: {error}"));
+                sys::terminate(child);
                 Exit::CannotExecute.code()
             });
             // Where this is not PID 1, the shell goes on at the terminal.
@@ -114,16 +115,13 @@ fn fork(is_pid_1: bool, thread: &OneThread) -> nix::Result<()> {
 ///
 /// # Errors
 /// The system's, where it refuses what an init cannot do without.
-fn supervise(child: Pid, is_pid_1: bool) -> io::Result<i32> {
+fn supervise(child: Pid, is_pid_1: bool, mask: &sys::Mask) -> io::Result<i32> {
     sys::give_back_code();
-    let mut signals = Signals::Blocked;
+    let mut signals = Signals::new(mask)?;
     loop {
-        let received = signals.receive()?;
-        if !received.is_about_children() {
-            received.pass_on(child);
-        }
         // One signal may stand for many children, and the kernel's may have been merged into
-        // another process's SIGCHLD; so the children are looked at every time.
+        // another process's SIGCHLD; so the children are looked at every time. The first time is for
+        // one that has ended before its signal was waited for.
         let mut status = None;
         while let Some((pid, change)) = sys::next_change()? {
             match change {
@@ -134,6 +132,10 @@ fn supervise(child: Pid, is_pid_1: bool) -> io::Result<i32> {
         }
         if let Some(status) = status {
             return Ok(status);
+        }
+        let received = signals.receive()?;
+        if !received.is_about_children() {
+            received.pass_on(child);
         }
     }
 }

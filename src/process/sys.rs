@@ -2,15 +2,14 @@
 //! parent, and what an init is made of. The only module with `unsafe` in it.
 #![allow(unsafe_code)]
 
-use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd as _, AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{OFlag, open};
 use nix::libc::{self, c_char, c_int};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGSYS, SIGTRAP, SIGTSTP,
@@ -21,6 +20,8 @@ use nix::sys::signal::{
 };
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The promise that the process has one thread: what forks or changes the environment asks for it.
 #[derive(Debug)]
@@ -163,25 +164,26 @@ const HARMLESS: [Signal; 8] = [
     SIGPIPE, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
 ];
 
-/// A signal mask that has to be put back.
+/// A signal mask that has to be put back; none where the system refuses to change it.
 #[derive(Debug)]
-pub struct Mask(SigSet);
+pub struct Mask(Option<SigSet>);
 
 /// Blocks every signal but faults, and returns the mask from before.
 pub fn block_signals() -> Mask {
     let mut before = SigSet::empty();
-    // It fails only for arguments that are none.
-    let _ = sigprocmask(
+    let set = sigprocmask(
         SigmaskHow::SIG_SETMASK,
         Some(&all_but_faults()),
         Some(&mut before),
     );
-    Mask(before)
+    Mask(set.is_ok().then_some(before))
 }
 
 /// Puts a signal mask back; what has arrived in the meantime takes effect now.
 pub fn restore(mask: &Mask) {
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), None);
+    if let Some(before) = &mask.0 {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(before), None);
+    }
 }
 
 fn all_but_faults() -> SigSet {
@@ -248,8 +250,8 @@ pub fn end_on_signals() {
 #[derive(Debug)]
 pub struct Caught {
     before: Vec<(c_int, libc::sighandler_t)>,
-    reader: PipeReader,
-    _writer: PipeWriter,
+    reader: OwnedFd,
+    _writer: OwnedFd,
 }
 
 /// The end of a pipe that the handler writes a signal's number to.
@@ -261,22 +263,19 @@ impl Caught {
     /// # Errors
     /// The system's, where there is no descriptor for a pipe.
     pub fn ending() -> io::Result<Self> {
-        Self::new(ending_signals())
+        // So that it can be looked at before there is a signal.
+        Self::new(ending_signals(), OFlag::O_NONBLOCK)
     }
 
-    fn new(signals: impl Iterator<Item = c_int>) -> io::Result<Self> {
+    fn new(signals: impl Iterator<Item = c_int>, flags: OFlag) -> io::Result<Self> {
         extern "C" fn note(signal: c_int) {
             let number = signal as u8; // there are no more than 64
             let (writer, errno) = (WRITER.load(Ordering::Relaxed), Errno::last_raw());
-            // SAFETY: write may be called in a signal handler. A pipe without room holds signals
-            // enough.
+            // SAFETY: write may be called in a signal handler. A pipe has room for signals enough.
             unsafe { libc::write(writer, (&raw const number).cast(), 1) };
             Errno::set_raw(errno);
         }
-        let (reader, writer) = io::pipe()?;
-        for end in [reader.as_fd(), writer.as_fd()] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
+        let (reader, writer) = pipe(flags)?;
         WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
         Ok(Self {
             // SAFETY: the handler only writes to a pipe, and leaves errno as it was.
@@ -286,39 +285,56 @@ impl Caught {
         })
     }
 
-    /// Waits for the next signal.
-    fn next(&mut self) -> io::Result<c_int> {
+    /// The next signal. Without `O_NONBLOCK` it is waited for.
+    fn next(&self) -> io::Result<c_int> {
+        let mut number = [0];
         loop {
-            let mut question = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut question, PollTimeout::NONE) {
-                Ok(_) => {}
-                Err(Errno::EINTR) => continue,
+            match nix::unistd::read(&self.reader, &mut number) {
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()), // this has the writer
+                Ok(_) => return Ok(number[0].into()),
             }
-            let mut number = [0];
-            self.reader.read_exact(&mut number)?;
-            return Ok(number[0].into());
         }
     }
 
-    /// A pipe that can be read from once there is a signal.
+    /// Readable, in a runtime, once there is a signal.
     ///
     /// # Errors
-    /// The system's, where there is no descriptor.
-    pub fn reader(&self) -> io::Result<OwnedFd> {
-        Ok(self.reader.try_clone()?.into())
+    /// The system's.
+    pub fn watch(&self) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+        // SAFETY: a borrowed descriptor is open and the same for as long as it is borrowed.
+        let watched =
+            unsafe { AsyncFd::register_with_interest(self.reader.as_fd(), Interest::READABLE) };
+        Ok(watched?)
     }
 
     /// Puts the dispositions back, and returns the first signal that was caught.
-    pub fn stop(mut self) -> Option<c_int> {
+    pub fn stop(self) -> Option<c_int> {
         for (number, handler) in &self.before {
             // SAFETY: it is the disposition from before.
             unsafe { libc::signal(*number, *handler) };
         }
-        let mut number = [0];
-        let read = self.reader.read(&mut number).ok()?;
-        (read == 1).then(|| number[0].into())
+        self.next().ok()
     }
+}
+
+/// A pipe that is closed by exec.
+#[cfg(target_os = "linux")]
+fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | flags)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+    let (reader, writer) = nix::unistd::pipe()?;
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(end, FcntlArg::F_SETFL(flags))?;
+    }
+    Ok((reader, writer))
 }
 
 /// Ends this process as a signal that was caught would have done. As PID 1, which the kernel spares,
@@ -354,7 +370,25 @@ pub enum Signals {
 }
 
 impl Signals {
-    /// Waits for a signal among those that [`block_signals`] blocks.
+    /// Those that [`block_signals`] has blocked. Where it was refused they are caught from now on: the
+    /// kernel drops what is neither blocked nor caught.
+    ///
+    /// # Errors
+    /// The system's, where there is no way to wait for one.
+    pub fn new(mask: &Mask) -> io::Result<Self> {
+        match mask.0 {
+            Some(_) => Ok(Self::Blocked),
+            None => Self::caught(),
+        }
+    }
+
+    fn caught() -> io::Result<Self> {
+        let faults = FAULTS.map(|signal| signal as c_int);
+        let others = (1..=last_signal()).filter(|number| !faults.contains(number));
+        Ok(Self::Caught(Caught::new(others, OFlag::empty())?))
+    }
+
+    /// Waits for a signal.
     ///
     /// # Errors
     /// The system's, where there is no way to wait for one.
@@ -372,9 +406,8 @@ impl Signals {
                     Ok(received) => return Ok(received),
                     Err(Errno::EINTR) => {}
                     Err(_) => {
-                        let faults = FAULTS.map(|signal| signal as c_int);
-                        let others = (1..=last_signal()).filter(|number| !faults.contains(number));
-                        *self = Self::Caught(Caught::new(others)?);
+                        *self = Self::caught()?;
+                        // Those that have arrived are caught now.
                         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
                     }
                 },
@@ -455,6 +488,11 @@ pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
         Ok(pid) => Ok(Some((Pid::from_raw(pid), change))),
         Err(errno) => Err(errno),
     }
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: Pid) {
+    let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
 }
 
 /// Stops this process, until another process continues it.

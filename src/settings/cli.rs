@@ -49,7 +49,7 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub timeout: Option<String>,
 
-    /// Longest time for one attempt [WAIT_HOST_CONNECT_TIMEOUT: 5s]
+    /// Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub connect_timeout: Option<String>,
 

@@ -49,7 +49,8 @@ pub async fn all(
                 },
                 start,
                 signal: stop.clone(),
-                stop: Stop::at(deadline),
+                // One of its own: a target that has an end of its own ends no other.
+                stop: Stop::default().with_deadline(deadline),
             };
             wait.run()
         })

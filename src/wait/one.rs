@@ -83,12 +83,14 @@ impl Wait {
             true => Some(self.start + timing.connect_timeout),
             false => self.stop.deadline,
         };
+        self.stop = self.stop.with_deadline(end);
         let mut trials = Trials::default();
         let mut pace = schedule::Pace::default();
         let mut patience = PATIENCE;
         // When the next attempt begins; `None` while the one under way may still be answered.
         let mut next = Some(self.start);
-        // How long the last login took: one that could not be finished is not begun.
+        // How long the last login took: one that could not be finished is not begun, even if it takes
+        // twice as long.
         let mut login = Duration::ZERO;
         // Since when it has been ready, where that alone is not enough.
         let mut ready_since = None;
@@ -127,7 +129,8 @@ impl Wait {
             let waited = self.start.elapsed();
             let pause = pace.pause(timing.interval, waited, retry, fastrand::f64());
             let begin = Instant::now().checked_add(pause);
-            next = begin.filter(|begin| end.is_none_or(|end| *begin + login < end));
+            let is_in_time = |begin: &Instant| end.is_none_or(|end| *begin + login * 2 < end);
+            next = begin.filter(|begin| is_in_time(begin) && !trials.is_working());
         };
         if self.finish(trials, is_ready, ready_since).await {
             self.reporter.ready();
@@ -212,6 +215,8 @@ impl Wait {
         patience: &mut Duration,
     ) -> Option<Ended> {
         let (limit, now) = (self.timing.connect_timeout, Instant::now());
+        // Where a statement runs another attempt could only wait for it.
+        let is_working = trials.is_working();
         let number = trials.each.len();
         let is_due = |trial: &Trial| trial.due <= now;
         let (at, trial) = trials
@@ -230,12 +235,15 @@ impl Wait {
             return Some((Arc::clone(&trial.cx), Err(why)));
         }
         self.reporter.pending(&why);
+        if is_working {
+            return None;
+        }
         if at > 0 && elapsed >= *patience {
             trial.handle.abort();
             trials.each.remove(at);
             *patience *= 2;
             *next = Some(now);
-        } else if number == 1 && elapsed >= limit && stage != Stage::Working {
+        } else if number == 1 && elapsed >= limit {
             *next = Some(now);
         }
         None
@@ -292,6 +300,12 @@ impl Trials {
                 None => pending().await,
             }
         }
+    }
+
+    /// Whether a statement runs.
+    fn is_working(&self) -> bool {
+        let mut stages = self.each.iter().map(|trial| trial.cx.stage());
+        stages.any(|stage| stage == Stage::Working)
     }
 
     fn remove(&mut self, cx: &Arc<Attempt>) -> Option<Trial> {

@@ -60,6 +60,8 @@ enum Step {
     WorksFor(u64),
     /// A statement runs until the wait ends, and is then cancelled, which takes some milliseconds.
     WorksUntilStopped(u64),
+    /// The server sends without end, so that there is always something to do.
+    Floods,
     Panics,
     /// It leaves a warning and fails.
     Warns,
@@ -167,6 +169,14 @@ impl Probe for Fake {
                     cx.working("working").await;
                     cx.stopped().await;
                     sleep(Duration::from_millis(ms)).await;
+                    fails(&reason::CLOSED)
+                }
+                Floods => {
+                    cx.talking();
+                    let start = std::time::Instant::now();
+                    while start.elapsed() < Duration::from_secs(10) {
+                        tokio::task::consume_budget().await;
+                    }
                     fails(&reason::CLOSED)
                 }
                 Panics => panic!("as the script says"),
@@ -754,6 +764,16 @@ async fn a_statement_is_never_repeated_while_it_runs() {
     let outcome = Play::new(timing).with(&script).run().await;
     outcome.is_ready().took(25_100);
     assert_eq!(outcome.times(), [0, 5_000]);
+    // Nor when that connection would be replaced, or the other is lost meanwhile.
+    let script = [TalksAndHangs, WorksFor(50_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(55_100);
+    assert_eq!(outcome.times(), [0, 5_000]);
+    let lost = TalksAndFailsIn(9_000, &reason::CLOSED);
+    let script = [lost, WorksFor(20_000), Ready];
+    let outcome = Play::new(timing).with(&script).run().await;
+    outcome.is_ready().took(25_000);
+    assert_eq!(outcome.times(), [0, 5_000]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -816,4 +836,19 @@ async fn the_last_line_keeps_what_the_server_had_decided() {
     let outcome = Play::new(seconds(20)).with(&script).run().await;
     let events = outcome.capture.events("timed_out");
     assert_eq!(events[0].field("reason"), "timed_out");
+}
+
+/// In real time: it passes while something is done.
+#[tokio::test]
+async fn a_flood_holds_up_neither_the_deadline_nor_another_target() {
+    let timing = Timing {
+        timeout: Some(Duration::from_millis(1_200)),
+        ..Timing::default()
+    };
+    let play = Play::new(timing).with(&[Floods]).with(&[ReadyIn(100)]);
+    let outcome = play.run().await;
+    outcome.is_not_ready();
+    assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
+    outcome.ends_with(&reason::TIMED_OUT, "no answer for 1.2 s while playing", 1);
+    assert_eq!(outcome.capture.events("ready").len(), 1);
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fixtures::ports::{Silent, speechless};
 use crate::support::{best_of_three, has_line, two_hundred_that_never_answer, wait};
@@ -363,4 +363,35 @@ fn a_connection_with_itself_is_not_ready() {
         result.starts_with("1 ") && result.contains("refused"),
         "{result}"
     );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn docker_stop_ends_a_wait_for_a_name_that_does_not_exist_at_once() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let mount = format!("{}:/wait:ro", static_wait(folder.path()).display());
+    let debian = image("DEBIAN_IMAGE", "debian:bookworm-slim");
+    let network = format!("compose-wait-test-names-{}", std::process::id());
+    // On a network of one's own, names are looked up by Docker's name server.
+    docker(&["network", "create", &network]);
+    let stopped = std::panic::catch_unwind(|| {
+        best_of_three(Duration::from_millis(500), || {
+            let mut args = vec!["run", "--detach", "--network", &network, "--volume", &mount];
+            args.extend(["--entrypoint=/wait", &debian, "--for", "no-such-name:80"]);
+            let container = docker(&args);
+            std::thread::sleep(Duration::from_secs(2));
+            let (start, since) = (Instant::now(), SystemTime::now());
+            docker(&["stop", &container]);
+            // Until Docker itself is done, which waits for a question under way for up to 4 s.
+            println!("docker stop took {:?}", start.elapsed());
+            let ended = docker(&["inspect", "--format={{.State.FinishedAt}}", &container]);
+            let log = text(&try_docker(&["logs", &container], &[]));
+            docker(&["rm", &container]);
+            assert!(has_line(&log, &["no-such-name:80", "unresolved"]), "{log}");
+            let ended = humantime::parse_rfc3339(&ended).expect("a time");
+            ended.duration_since(since).unwrap_or_default()
+        });
+    });
+    docker(&["network", "rm", &network]);
+    stopped.expect("at once");
 }

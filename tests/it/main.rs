@@ -6,6 +6,7 @@ mod compatibility;
 mod containers;
 mod contract;
 mod docs;
+mod drivers;
 mod examples;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -19,6 +20,7 @@ mod options;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod redis;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod servers;

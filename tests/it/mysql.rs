@@ -3,11 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::fixtures::mysql::{self, Account, Ends, greeting, packet};
+use crate::fixtures::mysql::{self, Account, Ends, deny, greeting, packet};
 use crate::fixtures::ports::{Port, serve};
 use crate::support::{Outcome, Wait, process_status, wait};
 
@@ -102,6 +102,25 @@ fn after_a_denied_login_the_pauses_grow() {
     outcome.exits(1);
     let logins = ends.others.load(Ordering::Relaxed);
     assert!((2..=10).contains(&logins), "{logins} logins in a second");
+}
+
+#[test]
+fn a_server_that_greets_late_is_ready() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let server = serve(move |mut connection| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_secs(7)); // longer than a connect may take
+        let _ = connection.write_all(&greeting(false));
+        deny(connection);
+    });
+    let outcome = wait().args(["--mysql", &server.to_string()]).run();
+    outcome.exits(0).took_from_to(7.0, 9.0);
+    outcome.says(&[
+        "timed_out: no answer for ",
+        " while waiting for the greeting",
+    ]);
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
 }
 
 #[test]

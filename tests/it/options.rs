@@ -33,7 +33,7 @@ fn a_target_is_gone_where_nothing_is_there() {
         format!("{closed}#gone"),
         format!("http://{closed}/#gone"),
         format!("mysql://app:secret@{closed}/shop#gone"),
-        format!("env:DATABASE_URL#gone&connect-timeout=3"),
+        "env:DATABASE_URL#gone&connect-timeout=3".to_owned(),
         "mysql://app@localhost/shop?socket=/nonexistent.sock#gone".to_owned(),
     ] {
         let outcome = waiting_for(&target)
@@ -271,7 +271,7 @@ fn the_file_of_a_password_is_waited_for() {
 fn the_file_of_a_password_that_no_target_needs_is_not_opened() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(b"secret").expect("written");
-    let no_one = std::fs::Permissions::from_mode(0);
+    let no_one = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(file.path(), no_one).expect("its owner may");
     let open = Port::opened();
     let (address, path) = (open.address.to_string(), file.path().display().to_string());

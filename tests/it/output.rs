@@ -9,7 +9,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 #[cfg(target_os = "linux")]
 use nix::pty::{Winsize, openpty};
 
-use crate::fixtures::ports::Port;
+use crate::fixtures::mysql::packet;
+use crate::fixtures::ports::{Port, listen_to, serve};
 use crate::fixtures::{http, mysql};
 use crate::support::{Outcome, WAIT, wait, with_path_alone};
 
@@ -321,6 +322,48 @@ fn json_has_the_severity_the_kind_and_the_servers_code() {
             assert_eq!(event["code"].as_str(), code, "{event}");
         }
     }
+}
+
+/// What would change a terminal, a line or its direction, and how it is written instead.
+const MARKS: [(&str, &str); 8] = [
+    ("\x1b[2J", r"\u{1b}[2J"),
+    ("\x07", r"\u{7}"),
+    ("\x7f", r"\u{7f}"),
+    ("\u{9b}", r"\u{9b}"),
+    ("\u{2028}", r"\u{2028}"),
+    ("\u{200f}", r"\u{200f}"),
+    ("\u{202e}", r"\u{202e}"),
+    ("\u{2066}", r"\u{2066}"),
+];
+
+#[test]
+fn marks_in_a_servers_words_are_escaped() {
+    let words = MARKS.map(|(mark, _)| mark).join("a");
+    let escaped = MARKS.map(|(_, escaped)| escaped).join("a");
+    let message = [&b"\xff\x10\x04"[..], words.as_bytes()].concat(); // too many connections
+    let server = serve(move |mut stream| {
+        let _ = stream.write_all(&packet(0, &message));
+        listen_to(stream);
+    });
+    let target = format!("mysql://{server}");
+    let run = |format: &str| {
+        wait()
+            .args(["--for", &target, "--timeout=300ms", "--log-format", format])
+            .run()
+    };
+    let is_mark = |c: char| c != '\n' && MARKS.iter().any(|(mark, _)| mark.starts_with(c));
+    let text = run("text");
+    text.says(&["wait: error: ", &escaped]);
+    assert!(!text.stderr.contains(is_mark), "{text:?}");
+    // In JSON the escapes are JSON's, so that a program reads what the server said.
+    let json = run("json");
+    assert!(!json.stderr.contains(is_mark), "{json:?}");
+    let events = events(&json);
+    let details = events.iter().filter_map(|event| event["detail"].as_str());
+    assert!(
+        details.clone().any(|detail| detail.contains(&words)),
+        "{json:?}"
+    );
 }
 
 #[test]

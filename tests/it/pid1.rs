@@ -278,6 +278,135 @@ fn five_hundred_orphans_are_reaped() {
     assert_eq!(code("--init=never", "later", "0"), 1);
 }
 
+/// `wait` as an init, to which the system refuses a call, as a tight seccomp profile does.
+fn refusing(call: nix::libc::c_long, args: &[&str]) -> Command {
+    use nix::libc;
+    use std::os::unix::process::CommandExt as _;
+
+    let statement = |code: u32, k: u32, jf: u8| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // the call's number
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1),
+        statement(
+            libc::BPF_RET,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+            0,
+        ),
+        statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        let (on, mode) = (1, libc::SECCOMP_MODE_FILTER);
+        // SAFETY: the program is there for as long as the calls take.
+        #[allow(unsafe_code)]
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, on, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0)
+        };
+        match result {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    let mut command = with_path_alone(WAIT);
+    command.arg("--init=always").args(args).stdin(Stdio::null());
+    // SAFETY: it does nothing but two system calls.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(install)
+    };
+    command
+}
+
+/// The processor time of a process, in hundredths of a second.
+fn processor_time(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name");
+    let times = fields.split(' ').skip(11).take(2);
+    times
+        .map(|time| time.parse::<u64>().expect("a number"))
+        .sum()
+}
+
+#[test]
+fn an_init_works_without_calls_that_it_can_do_without() {
+    use nix::libc;
+    let calls = [
+        ("rt_sigtimedwait", libc::SYS_rt_sigtimedwait),
+        ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+        ("prctl", libc::SYS_prctl),
+        ("setpgid", libc::SYS_setpgid),
+        ("madvise", libc::SYS_madvise),
+        ("ioctl", libc::SYS_ioctl),
+        #[cfg(target_arch = "x86_64")]
+        ("poll", libc::SYS_poll),
+    ];
+    let scripts = |(name, call): &(&str, libc::c_long)| {
+        let ended = refusing(*call, &["--log-level=error", "sh", "-c", "exit 7"]).output();
+        let ended = ended.expect("it starts");
+        assert_eq!(ended.status.code(), Some(7), "{name}: {}", text(&ended));
+        // An orphan that has ended, and a command that is ended by a signal.
+        let script = "(sleep 0.1 &); trap 'exit 8' TERM; echo begun; while :; do sleep 0.1; done";
+        let mut init = refusing(*call, &["--log-level=error", "sh", "-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut begun = [0; 6];
+        let stdout = init.stdout.as_mut().expect("a pipe");
+        stdout.read_exact(&mut begun).expect(name);
+        thread::sleep(Duration::from_secs(1));
+        let time = processor_time(init.id());
+        assert!(time < 20, "{name}: {time}0 ms");
+        let children = children(init.id());
+        assert_eq!(children.len(), 1, "{name}: {children:?}");
+        // SAFETY: it is a number of ours, since it has not been waited for.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::kill(init.id() as i32, libc::SIGTERM) };
+        assert_eq!(result, 0);
+        let ended = init.wait().expect("an end");
+        assert_eq!(ended.code(), Some(8), "{name}: {ended}");
+    };
+    thread::scope(|scope| {
+        for call in &calls {
+            scope.spawn(move || scripts(call));
+        }
+    });
+}
+
+#[test]
+fn an_init_without_a_call_that_it_needs_ends_with_one_line() {
+    use nix::libc;
+    for (call, code, line) in [
+        (
+            libc::SYS_wait4,
+            126,
+            "wait: error: cannot look after the command: ",
+        ),
+        (libc::SYS_pipe2, 1, "wait: error: cannot wait: "),
+        (libc::SYS_fcntl, 1, "wait: error: cannot wait: "),
+        (libc::SYS_epoll_create1, 1, "wait: error: cannot wait: "),
+    ] {
+        let start = Instant::now();
+        let args = ["--log-level=error", "--before=1", "sleep", "9"];
+        let output = refusing(call, &args).output().expect("it starts");
+        assert!(start.elapsed() < Duration::from_secs(5), "{line}");
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.starts_with(line) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
 /// As a shell's `trap '' CHLD` has it: then the kernel reaps and tells no process.
 #[test]
 #[ignore = "needs a PID namespace and perl"]

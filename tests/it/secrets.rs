@@ -168,6 +168,8 @@ impl World {
             (1040_u16, "too_many_connections"),
             (1129, "host_blocked"),
             (1053, "shutting_down"),
+            (1047, "starting"),
+            (3032, "not_serving"),
             (3159, "tls_required"),
             (1234, "server_error"),
         ] {
@@ -527,7 +529,7 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | is unknown: expected HOST:PORT, tcp:// | WAIT_HOSTS=gopher://app:{}@db/shop
 1 | only the port is checked | WAIT_HOSTS=postgres://app:{word}@127.0.0.1:1/shop | WAIT_TIMEOUT=0
-1 | only the port is checked | WAIT_HOSTS=redis://:{word}@127.0.0.1:1 | WAIT_TIMEOUT=0
+1 | refused | WAIT_HOSTS=env:DB | DB=rediss://127.0.0.1:1/0?user=app&password={word} | WAIT_TIMEOUT=0
 2 | expected a port | WAIT_HOSTS=postgres://app:{}@db:x/shop
 2 | percent-encoded | WAIT_HOSTS=postgres://app:1/{word}@db/shop
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
@@ -553,6 +555,7 @@ const MISTAKES: &str = r#"
 2 | percent-encoded | WAIT_MYSQL=app:{word}#@db
 2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
 2 | an unknown option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
+2 | an unknown option after '#' | WAIT_HOSTS=tcp://web:80#{word}
 2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
 2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
 2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db

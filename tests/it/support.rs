@@ -39,6 +39,14 @@ pub fn wait() -> Wait {
     Wait(command)
 }
 
+/// `wait` from a shell that first does something to itself.
+pub fn wait_from_a_shell(before: &str) -> Wait {
+    let script = format!("{before}; exec {WAIT} \"$@\"");
+    let mut command = with_path_alone("sh");
+    command.args(["-c", &script, "sh"]).stdin(Stdio::null());
+    Wait(command)
+}
+
 /// A program in an environment that holds no more than `PATH`: a CI's own `NO_COLOR` or `WAIT_TIMEOUT`
 /// is not to change what a test sees.
 pub fn with_path_alone(program: impl AsRef<OsStr>) -> Command {
@@ -89,6 +97,11 @@ impl Wait {
 impl Started {
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The time since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// Reads the log until a line holds all of these, so that what follows does not depend on how

@@ -525,8 +525,6 @@ fn of_services_that_are_no_kind_the_port_is_checked() {
         ("amqp://guest:secret@mq:5673//", "mq:5673", "amqp"),
         ("amqps://guest:secret@mq/vhost", "mq:5671", "amqps"),
         ("pyamqp://guest:secret@mq//", "mq:5672", "pyamqp"),
-        ("redis://:secret@cache/0", "cache:6379", "redis"),
-        ("rediss://default:secret@cache:6380", "cache:6380", "rediss"),
         ("kafka://broker", "broker:9092", "kafka"),
         ("nats://user:secret@bus", "bus:4222", "nats"),
         ("ldap://dir", "dir:389", "ldap"),

@@ -35,5 +35,9 @@ const HTTP_STATUS: Reason = Reason {
     permanent: false,
 };
 
-const PROTOCOL: Reason =
-    reason::PROTOCOL.with_hint("is this the right port, http:// for plain text and https:// for TLS?");
+/// To find out what is wrong may have taken a long response.
+const PROTOCOL: Reason = Reason {
+    hint: "is this the right port, http:// for plain text and https:// for TLS?",
+    retry: Retry::Politely,
+    ..reason::PROTOCOL
+};

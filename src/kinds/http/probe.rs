@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,8 +21,8 @@ use tokio::time::timeout;
 
 use super::HTTP_STATUS;
 use crate::net::{At, Io};
-use crate::net::tls::{Tls, Verification};
-use crate::probe::{Attempt, NOT_TLS, NotReady, Probe, reason};
+use crate::net::tls::{NOT_TLS, Tls, Verification};
+use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -31,8 +31,11 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// the server, a connection that broke.
 const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
-/// The longest response, in bytes; the body is not read to its end.
-const LONGEST_RESPONSE: usize = 512 * 1024;
+/// The longest response, in bytes, interim responses included; the body is not read to its end.
+const LONGEST_RESPONSE: usize = 128 * 1024;
+/// The most that is read of it at once, in bytes: to read what may be thousands of interim responses
+/// takes its time, which others wait for.
+const LONGEST_PART: usize = 4 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
@@ -150,7 +153,7 @@ impl Http {
         let mut stream = cx.connect(&At::Tcp(self.endpoint.clone())).await?;
         if let Some(tls) = &self.tls {
             let secured = cx.tls(stream, tls).await;
-            stream = secured.map_err(|why| match why.detail.starts_with(NOT_TLS) {
+            stream = secured.map_err(|why| match why.reason == NOT_TLS {
                 true => why.with_hint("the port does not speak TLS: is it http://?"),
                 false => why,
             })?;
@@ -165,6 +168,7 @@ impl Http {
             .handshake(TokioIo::new(Limited {
                 io: stream.io,
                 left: LONGEST_RESPONSE,
+                is_others_turn: false,
             }))
             .await
             .map_err(|error| failed(&error, cx))?;
@@ -214,11 +218,13 @@ impl Http {
     }
 }
 
-/// A connection that gives no more than a number of bytes. Interim responses without end would be read
-/// without end, at the cost of every other target.
+/// A connection that gives no more than a number of bytes, and lets others go on after each part.
+/// Interim responses without end would be read without end, at the cost of every other target.
 struct Limited {
     io: Box<dyn Io>,
     left: usize,
+    /// Whether the next part has to wait.
+    is_others_turn: bool,
 }
 
 impl AsyncRead for Limited {
@@ -233,10 +239,18 @@ impl AsyncRead for Limited {
                 "a response without end",
             )));
         }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.left = self.left.saturating_sub(buffer.filled().len() - before);
-        polled
+        if std::mem::take(&mut self.is_others_turn) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut part = [0; LONGEST_PART];
+        let longest = LONGEST_PART.min(self.left).min(buffer.remaining());
+        let mut part = ReadBuf::new(&mut part[..longest]);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut part))?;
+        buffer.put_slice(part.filled());
+        self.left -= part.filled().len();
+        self.is_others_turn = true;
+        Poll::Ready(Ok(()))
     }
 }
 

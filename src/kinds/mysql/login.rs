@@ -16,8 +16,8 @@ use spki::SubjectPublicKeyInfoRef;
 
 use super::probe::MySql;
 use super::session::{EOF, ERROR, MORE_DATA, OK, Session};
-use super::{ACCESS_DENIED, TLS_FAILED, codes};
-use crate::net::tls::{TlsMode, Verification};
+use super::{ACCESS_DENIED, PROTOCOL, TLS_FAILED, codes};
+use crate::net::tls::{NOTHING_IN_COMMON, TlsMode, Verification};
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady, reason};
 
@@ -161,7 +161,14 @@ pub(super) async fn log_in<'a>(
         login.capabilities |= CapabilityFlags::CLIENT_SSL;
         let request = SslRequest::new(login.capabilities, MAX_PACKET, UTF8MB4);
         session.write(&bytes(&request)).await?;
-        let (secured, distrust) = session.secure(&target.tls).await?;
+        let secured = session.secure(&target.tls).await;
+        let (secured, distrust) = secured.map_err(|why| match why.reason {
+            NOTHING_IN_COMMON => NotReady {
+                reason: super::NOTHING_IN_COMMON,
+                ..why
+            },
+            _ => why,
+        })?;
         session = secured;
         if let Some(why) = distrust {
             login.be_denied(&mut session, greeting).await;
@@ -308,6 +315,7 @@ impl<'a> Login<'a> {
     /// What a plugin says first; `None` if we do not have it.
     fn answer(&self, plugin: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
         if plugin == PARSEC {
+            nonce.get(..PARSEC_NONCE)?;
             return Some(Vec::new()); // it asks for the salt
         }
         if plugin == SHA256_PASSWORD {
@@ -360,10 +368,13 @@ impl<'a> Login<'a> {
     /// the timers are.
     async fn sign(&self, nonce: &[u8], salt: &[u8], cx: &Attempt) -> Result<Vec<u8>, NotReady> {
         let nonce: Option<[u8; PARSEC_NONCE]> = nonce.get(..PARSEC_NONCE).and_then(|nonce| nonce.try_into().ok());
-        let salt = parse_parsec_salt(salt).filter(|(iterations, _)| *iterations <= MOST_ITERATIONS);
-        let (Some(nonce), Some((iterations, salt))) = (nonce, salt) else {
+        let (Some(nonce), Some((iterations, salt))) = (nonce, parse_parsec_salt(salt)) else {
             return Err(cx.unexpected());
         };
+        if iterations > MOST_ITERATIONS {
+            let detail = format!("parsec with {iterations} iterations, which is too much work");
+            return Err(NotReady::new(&PROTOCOL, detail));
+        }
         let (password, salt) = (self.password.as_bytes().to_vec(), *salt);
         let sign = move || Ok(create_response_for_parsec(&password, &nonce, iterations, &salt).to_vec());
         let signed = cx.overlap().aside(sign).await;

@@ -67,8 +67,8 @@ pub(super) static KIND: Kind = Kind {
     ],
     codes: codes::CODES,
     ready_when: "with a user: the login succeeds, the database is selected, a ping and a statement \
-                 are answered, and the query, if there is one, returns a row. Without a user: the \
-                 server accepts or denies a login",
+                 are answered, and the query, if there is one, returns a row whose first column is true. \
+                 Without a user: the server accepts or denies a login",
     examples: &[
         "mysql://db",
         "mysql://app:secret@db/shop",
@@ -99,6 +99,12 @@ const TLS_REQUIRED: Reason = reason::TLS_REQUIRED
     .with_hint("allow TLS with ?ssl-mode=PREFERRED or REQUIRED");
 const TLS_FAILED: Reason =
     reason::TLS_FAILED.with_hint("check the server's certificate, ssl-mode and WAIT_TLS_CA_FILE");
+/// [`crate::net::tls::NOTHING_IN_COMMON`] with the setting.
+#[cfg(feature = "mysql")]
+const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
+    "enable TLS 1.3, or TLS 1.2 with an ECDHE suite, on the server (tls_version, ssl_cipher), or allow \
+     none (ssl-mode=PREFERRED); to be verified its key must be RSA, P-256 or P-384",
+);
 const QUERY_FAILED: Reason =
     reason::QUERY_FAILED.with_hint("have the migrations run, and is the query right (WAIT_MYSQL_QUERY)?");
 const QUERY_EMPTY: Reason =

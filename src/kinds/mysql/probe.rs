@@ -10,7 +10,7 @@
 //! `mysql_common`, which is the ground that `mysql_async` stands on.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -23,7 +23,7 @@ use super::session::{Rows, Session};
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Expected, Login};
+use crate::targets::{Address, Defaults, Expected, Login, Secret};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -46,9 +46,10 @@ pub(super) struct MySql {
     pub(super) tls: Tls,
     /// Whether a server may have the password in clear text, over TLS that is verified.
     pub(super) is_cleartext: bool,
-    query: Option<String>,
-    /// Whether TLS was preferred and could not be agreed on.
-    is_without_tls: AtomicBool,
+    /// It may compare with a secret.
+    query: Option<Secret>,
+    /// Why TLS, where it is preferred, could not be agreed on.
+    without_tls: Mutex<Option<NotReady>>,
 }
 
 pub(super) fn parse(
@@ -77,8 +78,8 @@ pub(super) fn parse(
         mode,
         tls: defaults.tls(address, mode.verification(), authorities.as_deref())?,
         is_cleartext: address.option("cleartext").is_some(),
-        query,
-        is_without_tls: AtomicBool::new(false),
+        query: query.map(Secret::new),
+        without_tls: Mutex::default(),
     }))
 }
 
@@ -136,21 +137,31 @@ impl MySql {
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
-        let mode = match self.is_without_tls.load(Ordering::Relaxed) {
-            true => TlsMode::Off,
-            false => self.mode,
+        let known = self.without_tls().clone();
+        let failure = match known {
+            Some(failure) => failure,
+            None => match self.log_in_with(self.mode, account, cx).await {
+                Err(why) if self.mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
+                result => return result,
+            },
         };
-        let failure = match self.log_in_with(mode, account, cx).await {
-            Err(why) if mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
-            result => return result,
-        };
-        match self.log_in_with(TlsMode::Off, account, cx).await {
-            Err(why) if why.is(&reason::TLS_REQUIRED) => Err(failure),
-            result => {
-                self.is_without_tls.store(true, Ordering::Relaxed);
-                result
-            }
-        }
+        let result = self.log_in_with(TlsMode::Off, account, cx).await;
+        let is_required = matches!(&result, Err(why) if why.is(&reason::TLS_REQUIRED));
+        *self.without_tls() = (!is_required).then(|| failure.clone());
+        result.map_err(|why| match is_required {
+            true => failure,
+            // The account may require TLS, which the server does not say.
+            false if why.is(&reason::ACCESS_DENIED) => NotReady {
+                detail: format!("{}, without TLS: {}", why.detail, failure.detail),
+                ..why
+            },
+            false => why,
+        })
+    }
+
+    fn without_tls(&self) -> MutexGuard<'_, Option<NotReady>> {
+        let known = self.without_tls.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn log_in_with<'a>(
@@ -191,9 +202,12 @@ impl MySql {
                 _ => {} // a server without these settings
             }
         }
-        cx.working("running the query").await;
+        let permit = pin!(cx.working("running the query"));
+        if let Either::Left(_) = select(pin!(cx.stopped()), permit).await {
+            return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
+        }
         let rows = {
-            let rows = pin!(session.run(query));
+            let rows = pin!(session.run(query.expose()));
             match select(rows, pin!(cx.stopped())).await {
                 Either::Left((rows, _)) => rows,
                 Either::Right(((), rows)) => {

@@ -190,11 +190,13 @@ fn is_true(row: &[u8]) -> bool {
         [0xfb, ..] | [] => return false,
         [length, ..] => (usize::from(*length), 1),
     };
-    let value = row.get(at..at + length).unwrap_or_default();
+    // Of a long one not all is kept.
+    let value = row.get(at..).unwrap_or_default();
+    let value = &value[..value.len().min(length)];
     let text = String::from_utf8_lossy(value);
     let is_zero = text.parse().is_ok_and(|number: f64| number == 0.0);
-    // A BIT(1) comes as a byte.
-    !(value.is_empty() || value == b"\0" || is_zero || text.eq_ignore_ascii_case("false"))
+    // A BIT comes as bytes.
+    !(value.iter().all(|byte| *byte == 0) || is_zero || text.eq_ignore_ascii_case("false"))
 }
 
 fn is_eof(packet: &[u8]) -> bool {

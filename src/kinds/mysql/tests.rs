@@ -1,6 +1,11 @@
 //! Scripted servers, for what a real one does not do on demand.
 
+mod passwords;
+mod statements;
+mod tls;
+
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +19,8 @@ use super::*;
 use crate::kinds::KINDS;
 use crate::kinds::tests::untrusted_certificate;
 use crate::net::{Route, Stream};
-use crate::probe::{Attempt, NotReady};
-use crate::targets::{Address, Defaults, Origin, Target};
+use crate::probe::{Attempt, NotReady, Stop};
+use crate::targets::{Address, Defaults, Expected, Origin, Target};
 use mysql_common::constants::CapabilityFlags;
 
 const NATIVE: &str = "mysql_native_password";
@@ -23,6 +28,7 @@ const TARGET: &str = "app:secret@db/shop";
 const PASSWORD: &[u8] = b"secret";
 
 /// The server's end of a conversation.
+#[derive(Debug)]
 struct Server<S = DuplexStream> {
     stream: S,
     /// How many bytes are written at once.
@@ -52,6 +58,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).await.ok()?;
         Some(payload)
+    }
+
+    /// Offers TLS, and takes the request for it.
+    async fn offer_tls(&mut self) {
+        let offer = greeting(NATIVE, CapabilityFlags::CLIENT_SSL);
+        self.send(0, &offer).await;
+        let request = self.receive().await.expect("a request for TLS");
+        assert_eq!(request.len(), 32, "a login in clear");
     }
 
     async fn greet(&mut self, plugin: &str) {
@@ -117,15 +131,33 @@ fn error(number: u16, text: &str) -> Vec<u8> {
 
 /// A target with a query.
 fn target(text: &str, query: Option<&str>) -> Target {
-    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours).expect("an address");
-    let query = |name: &str, _| Ok(query.map(str::to_owned).filter(|_| name == "WAIT_MYSQL_QUERY"));
+    let query = query.map(|query| ("WAIT_MYSQL_QUERY", query));
+    try_target(text, query.as_slice(), &[]).expect("a target")
+}
+
+/// A target with these variables and files.
+fn try_target(
+    text: &str,
+    variables: &[(&str, &str)],
+    files: &[(&str, &str)],
+) -> Result<Target, Expected> {
+    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
+    let variable = |name: &str, _| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        Ok(found.map(|(_, value)| (*value).to_owned()))
+    };
+    let file = |path: &Path| {
+        let found = files.iter().find(|(known, _)| Path::new(known) == path);
+        let contents = found.map(|(_, contents)| contents.as_bytes().to_vec());
+        contents.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    };
     let defaults = Defaults {
         kind: &KIND,
-        variable: &query,
-        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        variable: &variable,
+        file: &file,
         notices: RefCell::default(),
     };
-    Target::at(address, &defaults).expect("a target")
+    Target::at(address, &defaults)
 }
 
 /// The result of an attempt at a target against a server on a private network.
@@ -146,11 +178,30 @@ async fn by_route(
     chunk: usize,
     server: impl AsyncFnOnce(Server),
 ) -> (Result<(), NotReady>, Option<&'static str>) {
-    let (ours, stream) = duplex(1 << 16);
-    let io = Box::new(ours);
-    let cx = Attempt::over(Arc::default(), Stream { io, route });
-    let server = server(Server { stream, chunk });
-    let both = async { tokio::join!(target.probe.attempt(&cx), server) };
+    let server = async |servers: [Server; 1]| {
+        let [mut only] = servers;
+        only.chunk = chunk;
+        server(only).await;
+    };
+    over_several(route, target, Stop::default(), server).await
+}
+
+/// The same over several connections, which the attempt makes one after the other.
+async fn over_several<const N: usize>(
+    route: Route,
+    target: &Target,
+    stop: Stop,
+    server: impl AsyncFnOnce([Server; N]),
+) -> (Result<(), NotReady>, Option<&'static str>) {
+    let mut ours = Vec::new();
+    let servers = std::array::from_fn(|_| {
+        let (io, stream) = duplex(1 << 16);
+        let io = Box::new(io);
+        ours.push(Stream { io, route });
+        Server { stream, chunk: 999 }
+    });
+    let cx = Attempt::over(Arc::default(), ours, stop);
+    let both = async { tokio::join!(target.probe.attempt(&cx), server(servers)) };
     let both = tokio::time::timeout(Duration::from_secs(20), both).await;
     (both.expect("neither side hangs").0, cx.warning())
 }

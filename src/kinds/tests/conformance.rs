@@ -148,7 +148,7 @@ impl Probe for Scripted {
 /// An attempt over a connection.
 fn over(io: impl Io + 'static) -> Attempt {
     let (io, route) = (Box::new(io), Route::Private);
-    Attempt::over(Arc::default(), Stream { io, route })
+    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
 }
 
 /// The reason that an example is not ready with such a server; `None` if it is ready without having

@@ -58,7 +58,13 @@ impl Default for Names {
 impl Names {
     /// How many descriptors the look-up of a name needs, at most.
     pub(crate) fn descriptors(&self) -> usize {
-        DESCRIPTORS_PER_SERVER * self.configuration().servers.len()
+        let servers = match files::read_local(&self.resolv_conf) {
+            Some(text) => Configuration::parse(&text.unwrap_or_default())
+                .servers
+                .len(),
+            None => MOST_SERVERS, // it may hang
+        };
+        DESCRIPTORS_PER_SERVER * servers
     }
 
     /// The addresses of a name, at least one.
@@ -102,10 +108,6 @@ impl Names {
             Some(error) => unresolved(&error),
             None => NotReady::new(&reason::UNRESOLVED, "not a name that a server could know"),
         })
-    }
-
-    fn configuration(&self) -> Configuration {
-        Configuration::parse(&files::read(&self.resolv_conf).unwrap_or_default())
     }
 
     /// A resolver that asks one server alone.
@@ -196,7 +198,7 @@ impl Configuration {
         }
         let mut options = ResolverOpts::default();
         options.timeout = Duration::from_secs(parsed.timeout.max(1).into());
-        options.attempts = parsed.attempts as usize;
+        options.attempts = 0; // the look-up itself is repeated, and a failure of the server's not at once
         options.edns0 = parsed.edns0;
         options.use_hosts_file = ResolveHosts::Never; // it was asked first, for both families
         options.cache_size = 0;
@@ -516,12 +518,7 @@ mod tests {
     #[test]
     fn names_are_tried_in_the_order_of_the_c_library() {
         let candidates = |text: &str, name: &str| {
-            let resolv_conf = file(text);
-            let names = Names {
-                resolv_conf: resolv_conf.path().into(),
-                ..Names::default()
-            };
-            let candidates = names.configuration().candidates(name);
+            let candidates = Configuration::parse(text.as_bytes()).candidates(name);
             let texts: Vec<_> = candidates.iter().map(Name::to_ascii).collect();
             texts.join(" ")
         };
@@ -539,6 +536,24 @@ mod tests {
         ] {
             assert_eq!(candidates(resolv_conf, name), expected, "{resolv_conf}");
         }
+    }
+
+    #[test]
+    fn a_file_that_may_hang_is_not_read_to_count_name_servers() {
+        let descriptors = |path: &std::path::Path| {
+            let resolv_conf = path.into();
+            let names = Names {
+                resolv_conf,
+                ..Names::default()
+            };
+            names.descriptors() / DESCRIPTORS_PER_SERVER
+        };
+        let two = file("nameserver 127.0.0.1\nnameserver 127.0.0.2\n");
+        assert_eq!(descriptors(two.path()), 2);
+        assert_eq!(descriptors("/nonexistent".as_ref()), 1);
+        // It is not on a disk of this machine.
+        #[cfg(target_os = "linux")]
+        assert_eq!(descriptors("/proc/version".as_ref()), MOST_SERVERS);
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! The order in which addresses are tried: RFC 6724, section 6, as getaddrinfo has it.
 
 use std::cmp::Reverse;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use nix::ifaddrs::getifaddrs;
 
 /// Prefix, its length, precedence and label: the table of RFC 6724, section 2.1.
 const POLICY: [(Ipv6Addr, u32, u8, u8); 9] = [
@@ -20,7 +22,11 @@ const POLICY: [(Ipv6Addr, u32, u8, u8); 9] = [
 /// families take turns, so that one without a route does not hold up the other (RFC 8305).
 pub(super) fn sort(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     if addresses.len() > 1 {
-        addresses.sort_by_cached_key(|address| rank(address.ip(), source(*address)));
+        let networks = match addresses.iter().filter(|address| address.is_ipv4()).count() {
+            0 | 1 => Vec::new(), // they are not compared
+            _ => own_networks(),
+        };
+        addresses.sort_by_cached_key(|address| rank(address.ip(), source(*address), &networks));
     }
     let is_first_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let is_of_first = |address: &SocketAddr| address.is_ipv6() == is_first_v6;
@@ -41,14 +47,35 @@ fn source(to: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
+/// This machine's IPv4 addresses with the masks of their networks.
+fn own_networks() -> Vec<(Ipv4Addr, Ipv4Addr)> {
+    let interfaces = getifaddrs().into_iter().flatten();
+    let networks = interfaces.filter_map(|interface| {
+        let address = interface.address?.as_sockaddr_in()?.ip();
+        Some((address, interface.netmask?.as_sockaddr_in()?.ip()))
+    });
+    networks.collect()
+}
+
 /// The rules that tell addresses apart here, the most important first; less is better. There are no
 /// home addresses, and whether a source is deprecated the system does not say.
-fn rank(to: IpAddr, from: Option<IpAddr>) -> impl Ord {
+fn rank(to: IpAddr, from: Option<IpAddr>, networks: &[(Ipv4Addr, Ipv4Addr)]) -> impl Ord + use<> {
     let (precedence, label) = policy(to);
     let scope_of_source = from.map(scope);
     let prefix = match (to, from) {
-        // For IPv4 it would take turns from name servers that balance the load.
         (IpAddr::V6(to), Some(IpAddr::V6(from))) => (to.to_bits() ^ from.to_bits()).leading_zeros(),
+        // Beyond one's own network it means nothing, and would undo the work of name servers that
+        // balance the load.
+        (IpAddr::V4(to), Some(IpAddr::V4(from))) => {
+            let differing = to.to_bits() ^ from.to_bits();
+            let is_own = |(own, mask): &(Ipv4Addr, Ipv4Addr)| {
+                *own == from && differing & mask.to_bits() == 0
+            };
+            match networks.iter().any(is_own) {
+                true => differing.leading_zeros(),
+                false => 0,
+            }
+        }
         _ => 0,
     };
     (
@@ -125,16 +152,26 @@ mod tests {
             (("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "10.1.2.4")),
             (("::1", "::1"), ("127.0.0.1", "127.0.0.1")),
         ] {
-            let rank = |(to, from)| rank(ip(to), Some(ip(from)));
+            let rank = |(to, from)| rank(ip(to), Some(ip(from)), &[]);
             assert!(rank(better) < rank(worse), "{better:?} and {worse:?}");
         }
-        assert!(rank(ip("10.1.2.3"), Some(ip("10.1.2.4"))) < rank(ip("2001:db8::1"), None));
+        let here = Some(ip("10.1.2.4"));
+        assert!(rank(ip("10.1.2.3"), here, &[]) < rank(ip("2001:db8::1"), None, &[]));
+    }
+
+    #[test]
+    fn of_ipv4_the_longest_prefix_counts_in_ones_own_network_alone() {
+        let networks = [([10, 1, 2, 4].into(), [255, 255, 255, 0].into())];
+        let rank = |to| rank(ip(to), Some(ip("10.1.2.4")), &networks);
+        assert!(rank("10.1.2.5") < rank("10.1.2.8"));
+        assert!(rank("10.1.2.8") < rank("10.1.3.4"));
+        assert!(rank("10.1.3.4") == rank("10.9.0.1"));
     }
 
     #[test]
     fn families_take_turns_after_the_best_address() {
         let address = |text: &str| SocketAddr::new(ip(text), 1);
-        let mixed = ["127.0.0.1", "127.0.0.2", "::1", "127.0.0.3"].map(address);
+        let mixed = ["127.0.0.2", "127.0.0.1", "::1", "127.0.0.3"].map(address);
         let expected = ["::1", "127.0.0.1", "127.0.0.2", "127.0.0.3"].map(address);
         // Without IPv6, as in some containers, ::1 has no source.
         let has_v6 = source(address("::1")).is_some();

@@ -9,6 +9,7 @@ use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::super::log::write_line;
+use super::super::report::cut;
 use super::super::stderr::StandardError;
 use crate::probe::NotReady;
 use crate::targets::Target;
@@ -112,7 +113,7 @@ impl Line {
 /// What may hold a server's words must not reach the terminal as it is.
 fn printable(text: &str) -> String {
     let mut line = String::new();
-    let _ = write_line(&mut line, text); // a String takes everything
+    let _ = write_line(&mut line, &cut(text)); // a String takes everything
     line
 }
 
@@ -178,5 +179,28 @@ impl TermLike for Terminal {
         io::Write::write_all(&mut StandardError, drawn.as_bytes())?;
         drawn.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::reason;
+
+    #[test]
+    fn a_servers_words_are_cut_and_escaped() {
+        let long = format!("\x1b[2J\u{7f}\u{85}\u{2028}\u{202e}{}", "x".repeat(10_000));
+        let target = crate::kinds::path(format!("/{long}").as_ref());
+        let Line(bar) = Live::new(true).line(&target);
+        let bar = bar.expect("a line");
+        let line = Line(Some(bar.clone()));
+        assert!(line.show(&NotReady::new(&reason::CLOSED, long)));
+        for shown in [bar.prefix(), bar.message()] {
+            assert!(
+                shown.contains(r"\u{1b}[2J\u{7f}\u{85}\u{2028}\u{202e}xx"),
+                "{shown}"
+            );
+            assert!(shown.len() < 600, "{} bytes", shown.len());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Servers that do not speak MySQL or HTTP as they should.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use socket2::SockRef;
 
 use super::*;
 use crate::fixtures::http;
-use crate::fixtures::mysql::{deny, greeting};
-use crate::fixtures::ports::{answer, drip, dripping, flapping, listen_to, serve};
+use crate::fixtures::mysql::{deny, greeting, packet};
+use crate::fixtures::ports::{Port, answer, drip, dripping, flapping, listen_to, serve};
 
 /// A MySQL server whose greeting comes byte by byte.
 fn greeting_slowly(pause: Duration) -> SocketAddr {
@@ -107,4 +108,115 @@ fn servers_that_do_not_do_as_they_should() {
             );
         }),
     ]);
+}
+
+/// Sends a text again and again, until the client closes the connection.
+fn flood(mut stream: TcpStream, text: &[u8]) {
+    let text = text.repeat(64 * 1024 / text.len() + 1);
+    while stream.write_all(&text).is_ok() {}
+}
+
+/// A web service whose response begins with a text, and goes on without end.
+fn endless(start: &'static [u8], rest: &'static [u8]) -> String {
+    let server = serve(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(start);
+        flood(stream, rest);
+    });
+    format!("http://{server}")
+}
+
+/// A MySQL server whose answer to the first statement begins with these packets, and goes on without
+/// end.
+fn endless_rows(start: &'static [u8], rest: &'static [u8]) -> String {
+    let ok = packet(1, &[0, 0, 0, 2, 0, 0, 0]);
+    let server = serve(move |mut stream| {
+        let _ = stream.write_all(&greeting(false));
+        let mut packets = [0; 4096];
+        for answer in [&packet(2, &ok[4..]), &ok] {
+            let _ = stream.read(&mut packets);
+            let _ = stream.write_all(answer);
+        }
+        let _ = stream.read(&mut packets);
+        let _ = stream.write_all(start);
+        flood(stream, rest);
+    });
+    format!("mysql://app@{server}/#query=SELECT 1")
+}
+
+/// One column, its definition, and the end of the columns.
+const COLUMNS: &[u8] = b"\x01\0\0\x01\x01\x01\0\0\x02x\x05\0\0\x03\xfe\0\0\x02\0";
+
+#[test]
+fn servers_that_send_without_end() {
+    let nothing = &b""[..];
+    for (name, target, reason) in [
+        (
+            "100 Continue",
+            endless(nothing, b"HTTP/1.1 100 Continue\r\n\r\n"),
+            "protocol",
+        ),
+        (
+            "a status line",
+            endless(b"HTTP/1.1 200 ", b"OK"),
+            "protocol",
+        ),
+        (
+            "headers",
+            endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+            "protocol",
+        ),
+        (
+            "one header",
+            endless(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+            "protocol",
+        ),
+        (
+            "a body",
+            endless(b"HTTP/1.1 500 Oh\r\n\r\n", b"yes\n"),
+            "http_status",
+        ),
+        (
+            "columns",
+            endless_rows(b"\x01\0\0\x01\x01", b"\x01\0\0\x02x"),
+            "timed_out",
+        ),
+        (
+            "rows",
+            endless_rows(COLUMNS, b"\x02\0\0\x04\x011"),
+            "timed_out",
+        ),
+        ("one row", endless_rows(COLUMNS, &[0xff; 4096]), "timed_out"),
+        (
+            "results",
+            endless_rows(nothing, b"\x07\0\0\x01\0\0\0\x0a\0\0\0"),
+            "timed_out",
+        ),
+    ] {
+        println!("without end: {name}");
+        let late = Port::new();
+        let targets = format!("{target},{}", late.address);
+        let mut waiting = waiting_for(&targets).var("WAIT_TIMEOUT", "2").start();
+        thread::sleep(Duration::from_millis(500));
+        late.open();
+        // Other targets are found meanwhile.
+        waiting.until(&[&late.address.to_string(), " is ready after "]);
+        assert!(waiting.elapsed() < Duration::from_millis(1_800), "{name}");
+        let outcome = waiting.end();
+        outcome.exits(1).took_from_to(2.0, 3.5);
+        outcome.says(&["error: ", &format!(": {reason}: ")]);
+    }
+}
+
+#[test]
+fn interim_responses_are_passed_over() {
+    let continued = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let server = serve(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        for text in [&continued[..], continued, continued, http::OK] {
+            let _ = stream.write_all(text);
+        }
+        listen_to(stream);
+    });
+    starts(&waiting_long_for(format!("http://{server}")).run(), 0.0);
 }

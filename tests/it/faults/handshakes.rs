@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, date_time_ymd};
@@ -9,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::*;
 use crate::fixtures::http;
-use crate::fixtures::mysql::offering;
+use crate::fixtures::mysql::{offering, preferring};
 use crate::fixtures::ports::{answer, drip, listen_to, serve};
 use crate::fixtures::tls::{
     Authority, Secured, beginning, demanding, old_hello, secure, secured, tls,
@@ -38,7 +39,7 @@ fn tls_that_is_not_as_it_should_be() {
         gives_up_as(&wait.run(), reason, detail);
     };
     let of_mysql = |address: SocketAddr, reason: &str, detail: &str| {
-        let wait = waiting_for(format!("mysql://app:secret@{address}"));
+        let wait = waiting_for(format!("mysql://app:secret@{address}?ssl-mode=REQUIRED"));
         gives_up_as(&wait.run(), reason, detail);
     };
     let starting = "while starting TLS";
@@ -145,6 +146,26 @@ fn tls_that_is_not_as_it_should_be() {
                 listen_to(stream);
             });
             of_mysql(server, "tls_failed", "HandshakeFailure");
+        }),
+        ("MySQL offers it and refuses, and need not have it", &|| {
+            let (mut requests, mut logins) = (0, 0);
+            let (sender, what) = mpsc::channel();
+            let server = preferring(sender, |mut stream| {
+                let _ = stream.write_all(b"\x15\x03\x03\0\x02\x02\x28");
+                listen_to(stream);
+            });
+            // It takes no login at first, so that there are several attempts.
+            starts(
+                &waiting_long_for(format!("mysql://app:secret@{server}")).run(),
+                0.0,
+            );
+            for is_request in what.try_iter() {
+                match is_request {
+                    true => requests += 1,
+                    false => logins += 1,
+                }
+            }
+            assert_eq!((requests, logins), (1, 3));
         }),
         ("MySQL offers it and demands a certificate", &|| {
             let config = demanding(&good, &TLS13);

@@ -12,13 +12,11 @@ mod people;
 mod systems;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{Outcome, WAIT, Wait, wait};
+use crate::support::{Outcome, Wait, wait, wait_from_a_shell};
 use crate::world;
 
 /// The deadline of a wait that will not be ready.
@@ -119,21 +117,5 @@ fn starts_within(outcome: &Outcome, after: f64, before: f64) {
 
 /// Runs `wait` from a shell that first does something to itself.
 fn from_a_shell(before: &str, args: &[&str]) -> Outcome {
-    let script = format!("{before}; exec {WAIT} \"$@\"");
-    let start = Instant::now();
-    let output = Command::new("sh")
-        .args(["-c", &script, "sh"])
-        .args(args)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null())
-        .output()
-        .expect("a shell");
-    Outcome {
-        status: output.status,
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took: start.elapsed(),
-    }
+    wait_from_a_shell(before).args(args).run()
 }

@@ -83,7 +83,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         ),
         (
             "WAIT_MYSQL",
-            "db?sslmode=x",
+            "db?charset=x",
             "db…: an unknown parameter: expected ssl-mode or socket",
         ),
         (
@@ -94,7 +94,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         (
             "WAIT_MYSQL",
             "app@db#quer=SELECT 1",
-            "…@db…: an unknown option after '#': expected query, tls, password-file or",
+            "…@db…: an unknown option after '#': expected query, tls, ca-file, cert-file, key-file",
         ),
         (
             "WAIT_TLS_CA_FILE",

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use super::*;
 use crate::containers::{image, static_wait, text, try_docker};
 use crate::fixtures::mysql::greet_and_deny;
 use crate::fixtures::ports::{Port, listen_to, serve};
-use crate::support::{WAIT, with_path_alone};
+use crate::support::{WAIT, wait_from_a_shell, with_path_alone};
 use crate::world;
 
 fn signal(child: &Child, name: &str) {
@@ -48,7 +50,7 @@ fn systems_that_have_nothing_left() {
                 }
                 outcome.took_from_to(0.0, 4.0);
             }
-            starts(&from_a_shell("ulimit -n 16", &ready), 0.0);
+            starts(&from_a_shell("ulimit -n 14", &ready), 0.0);
         }),
         ("too few descriptors for all", &|| {
             let args = fifty_at(serve(listen_to), "--timeout=1500ms");
@@ -59,16 +61,23 @@ fn systems_that_have_nothing_left() {
             assert!(!outcome.stderr.contains("a bug in wait"), "{outcome:?}");
         }),
         ("too few descriptors for all until they are ready", &|| {
-            let start = Instant::now();
-            let server = serve(move |stream| {
-                thread::sleep(Duration::from_millis(600).saturating_sub(start.elapsed()));
-                greet_and_deny(stream);
+            let is_over = Arc::new(AtomicBool::new(false));
+            let server = serve({
+                let is_over = Arc::clone(&is_over);
+                move |stream| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    greet_and_deny(stream);
+                }
             });
             let args = fifty_at(server, "--timeout=30");
-            let args: Vec<_> = args.iter().map(String::as_str).collect();
-            let outcome = from_a_shell("ulimit -n 20", &args);
-            outcome.says(&[": unreachable: Too many open files"]);
-            starts(&outcome, 0.4);
+            let mut waiting = wait_from_a_shell("ulimit -n 20").args(args).start();
+            waiting.until(&[": unreachable: Too many open files"]);
+            is_over.store(true, Ordering::Relaxed);
+            let outcome = waiting.end();
+            outcome.exits(0);
+            assert_eq!(outcome.stdout, "started\n");
         }),
         ("little memory", &|| {
             let with = |kilobytes: usize, args: &[&str]| {

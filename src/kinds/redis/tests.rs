@@ -1,0 +1,182 @@
+//! Scripted servers, for what a real one does not do on demand.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::time::timeout;
+
+use super::KIND;
+use crate::kinds::KINDS;
+use crate::net::{Route, Stream};
+use crate::probe::{Attempt, NotReady, Reason, Stop, reason};
+use crate::targets::{Address, Defaults, Expected, Origin, Target};
+
+fn target_with(text: &str, variables: &[(&str, &str)]) -> Result<(Target, Vec<String>), Expected> {
+    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
+    let value = |name: &str, _| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        Ok(found.map(|(_, value)| (*value).to_owned()))
+    };
+    let defaults = Defaults {
+        kind: &KIND,
+        variable: &value,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        notices: RefCell::default(),
+    };
+    let target = Target::at(address, &defaults)?;
+    Ok((target, defaults.notices.into_inner()))
+}
+
+fn target(text: &str) -> Target {
+    target_with(text, &[]).expect(text).0
+}
+
+/// The result of an attempt, its warning, and the commands that the server has received, against one
+/// that gives these replies and then closes the connection.
+async fn against(
+    target: &Target,
+    replies: &[&str],
+) -> (Result<(), NotReady>, Option<&'static str>, Vec<String>) {
+    let (ours, mut theirs) = duplex(1 << 16);
+    let (io, route) = (Box::new(ours), Route::Private);
+    let cx = Attempt::over(Arc::default(), [Stream { io, route }], Stop::default());
+    let server = async move {
+        let mut commands = Vec::new();
+        let mut buffer = vec![0; 4096];
+        for reply in replies {
+            let read = theirs.read(&mut buffer).await.expect("a command");
+            commands.push(words(&buffer[..read]));
+            theirs.write_all(reply.as_bytes()).await.expect("sent");
+            if !reply.ends_with('\n') {
+                return commands;
+            }
+        }
+        if let Ok(read @ 1..) = theirs.read(&mut buffer).await {
+            commands.push(words(&buffer[..read]));
+        }
+        commands
+    };
+    let both = async { tokio::join!(target.probe.attempt(&cx), server) };
+    let both = timeout(Duration::from_secs(20), both).await;
+    let (result, commands) = both.expect("neither hangs");
+    (result, cx.warning(), commands)
+}
+
+/// The words of a command.
+fn words(command: &[u8]) -> String {
+    let text = String::from_utf8_lossy(command);
+    let lines: Vec<_> = text.split("\r\n").collect();
+    let words: Vec<_> = lines[1..].chunks(2).filter_map(|pair| pair.get(1)).collect();
+    assert_eq!(lines[0], format!("*{}", words.len()), "{text}");
+    words.into_iter().copied().collect::<Vec<_>>().join(" ")
+}
+
+async fn is_ready(text: &str, replies: &[&str], commands: &[&str]) {
+    let (result, _, received) = against(&target(text), replies).await;
+    assert_eq!(result, Ok(()), "{text}");
+    assert_eq!(received, commands, "{text}");
+}
+
+async fn is_not_ready(text: &str, replies: &[&str], reason: &Reason, code: Option<&str>) {
+    let (result, ..) = against(&target(text), replies).await;
+    let why = result.expect_err(text);
+    assert!(why.is(reason), "{replies:?}: {why}");
+    assert_eq!(why.code.as_deref(), code, "{replies:?}");
+}
+
+#[tokio::test]
+async fn each_command_is_answered_before_the_next_is_sent() {
+    let (ok, pong) = ("+OK\r\n", "+PONG\r\n");
+    is_ready("db", &[pong], &["PING", "QUIT"]).await;
+    is_ready(":secret@db", &[ok, pong, ok], &["AUTH secret", "PING", "QUIT"]).await;
+    let commands = ["AUTH app se@cret", "SELECT 2", "PING", "QUIT"];
+    is_ready("app:se%40cret@db/2", &[ok, ok, pong, ok], &commands).await;
+    is_ready("db?db=3", &[ok, pong], &["SELECT 3", "PING", "QUIT"]).await;
+}
+
+#[tokio::test]
+async fn without_a_password_a_server_that_asks_for_one_is_ready() {
+    let noauth = "-NOAUTH Authentication required.\r\n";
+    is_ready("db", &[noauth], &["PING", "QUIT"]).await;
+    is_ready("db/1", &[noauth], &["SELECT 1", "QUIT"]).await;
+    is_not_ready(":x@db", &["+OK\r\n", noauth], &reason::ACCESS_DENIED, Some("NOAUTH")).await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_not_needed_is_a_warning() {
+    for error in [
+        "-ERR AUTH <password> called without any password configured for the default user.\r\n",
+        "-ERR Client sent AUTH, but no password is set\r\n",
+    ] {
+        let (result, warning, _) = against(&target(":x@db"), &[error, "+PONG\r\n"]).await;
+        assert_eq!(result, Ok(()));
+        assert!(warning.is_some_and(|warning| warning.contains("not checked")));
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_ping_is_logged_in() {
+    let noperm = "-NOPERM this user has no permissions to run the 'ping' command\r\n";
+    let (result, ..) = against(&target("app:x@db"), &["+OK\r\n", noperm]).await;
+    assert_eq!(result, Ok(()));
+    is_not_ready("app:x@db/1", &["+OK\r\n", noperm], &reason::ACCESS_DENIED, Some("NOPERM")).await;
+}
+
+#[tokio::test]
+async fn errors_are_known_by_their_code() {
+    for (error, reason, code) in [
+        ("LOADING Redis is loading the dataset in memory", reason::STARTING, "LOADING"),
+        ("MASTERDOWN Link with MASTER is down", reason::NOT_SERVING, "MASTERDOWN"),
+        (
+            "ERR SELECT is not allowed in cluster mode",
+            reason::UNKNOWN_DATABASE,
+            "ERR",
+        ),
+        ("BUSY Redis is busy running a script.", reason::NOT_SERVING, "BUSY"),
+        ("MISCONF Redis is configured to save", reason::NOT_SERVING, "MISCONF"),
+        ("WRONGPASS invalid username-password pair", reason::ACCESS_DENIED, "WRONGPASS"),
+        ("DENIED Redis is running in protected mode", reason::ACCESS_DENIED, "DENIED"),
+        ("ERR invalid password", reason::ACCESS_DENIED, "ERR"),
+        ("ERR max number of clients reached", reason::TOO_MANY_CONNECTIONS, "ERR"),
+        ("ERR DB index is out of range", reason::UNKNOWN_DATABASE, "ERR"),
+        ("ERR unknown command", reason::SERVER_ERROR, "ERR"),
+        ("OOM command not allowed", reason::SERVER_ERROR, "OOM"),
+    ] {
+        let reply = format!("-{error}\r\n");
+        is_not_ready("db", &[&reply], &reason, Some(code)).await;
+        is_not_ready(":x@db/1", &[&reply], &reason, Some(code)).await;
+    }
+}
+
+#[tokio::test]
+async fn replies_of_another_protocol_are_shown() {
+    for says in ["HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\n", ":1\r\n", "+Hello\r\n"] {
+        is_not_ready("db", &[says], &reason::PROTOCOL, None).await;
+    }
+    let endless = "x".repeat(5000);
+    is_not_ready("db", &[&endless], &reason::PROTOCOL, None).await;
+    is_not_ready("db", &["+PON"], &reason::CLOSED, None).await;
+    is_not_ready("db", &[""], &reason::CLOSED, None).await;
+}
+
+#[test]
+fn a_target_names_a_database_by_its_number() {
+    let printed = |text: &str, variables: &[_]| {
+        target_with(text, variables).map(|(target, _)| target.to_string())
+    };
+    assert_eq!(printed("db", &[]).as_deref(), Ok("redis://db:6379"));
+    assert_eq!(printed("valkeys://u:p@db?db=4", &[]).as_deref(), Ok("rediss://u@db:6379/4"));
+    let defaults = [
+        ("WAIT_REDIS_USER", "app"),
+        ("WAIT_REDIS_PASSWORD", "x"),
+        ("WAIT_REDIS_DATABASE", "1"),
+    ];
+    assert_eq!(printed("db", &defaults).as_deref(), Ok("redis://app@db:6379/1"));
+    for text in ["db/shop", "db?db=x", "db/-1", "db/1/2", "db#tls=prefer", "db#tls=maybe"] {
+        assert!(printed(text, &[]).is_err(), "{text}");
+    }
+    let (_, notices) = target_with("app@db", &[]).expect("a target");
+    assert_eq!(notices.len(), 1, "{notices:?}");
+}
