@@ -227,7 +227,7 @@ mysql://app@db:3306/shop
   query: yes
   optional: yes
   stable: 2s
-  ready when: with a user: the login succeeds, the database is selected, a ping and a statement are answered, and the query, if there is one, returns a row. Without a user: the server accepts or denies a login
+  ready when: with a user: the login succeeds, the database is selected, a ping and a statement are answered, and the query, if there is one, returns a row whose first column is true. Without a user: the server accepts or denies a login
 db:80
   kind: TCP ports
   address: db:80

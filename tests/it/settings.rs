@@ -264,7 +264,8 @@ fn plain_targets_may_be_separated_by_blanks_alone() {
 
 #[test]
 fn mistakes_that_many_make_have_a_message_of_their_own() {
-    let schemes = "HOST:PORT, tcp://…, http://…, https://…, mysql://… or env:NAME";
+    let schemes =
+        "HOST:PORT, tcp://…, http://…, https://…, mysql://…, redis://…, rediss://… or env:NAME";
     let encode = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, ? is \
                   %3F, # is %23 and @ is %40";
     let links = "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
@@ -461,8 +462,8 @@ fn https_at_a_plain_port_asks_for_http() {
     let plain = crate::fixtures::ports::answer(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     let check = wait().args(["--check", &format!("https://{plain}/")]).run();
     let line = format!(
-        "wait: error: https://{plain}/ is not ready: tls_failed: an answer that is not TLS while \
-         starting TLS; the port does not speak TLS: is it http://?\n"
+        "wait: error: https://{plain}/ is not ready: tls_failed: an answer that is not TLS \
+         (received corrupt message of type InvalidContentType) while starting TLS; the port does not speak TLS: is it http://?\n"
     );
     assert_eq!(check.exits(1).stderr, line);
 }
