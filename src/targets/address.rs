@@ -252,7 +252,8 @@ impl Address {
         };
         let is_shown = |pair: &&str| shown.contains(&pair.split('=').next().unwrap_or_default());
         let pairs: Vec<_> = query.expose().split('&').filter(is_shown).collect();
-        Some(pairs.join("&")).filter(|query| !query.is_empty())
+        // After the host no '@' is taken for one that is meant.
+        Some(pairs.join("&").replace('@', "%40")).filter(|query| !query.is_empty())
     }
 
     fn set_parameter(&mut self, name: &str, value: &str) {
