@@ -44,7 +44,7 @@ use process::exit::Exit;
 use process::init;
 use process::sys::{self, Caught, Inherited, OneThread};
 use settings::cli::{Cli, Early, Parsed};
-use settings::{Config, ConfigError, Surroundings, cli, environment};
+use settings::{Config, ConfigError, OnTimeout, Surroundings, cli, environment};
 
 /// The longest that servers may hold up the end of a wait that a signal ends: a statement that runs
 /// there has to be cancelled.
@@ -64,6 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     std::panic::set_hook(Box::new(report::panicked));
     let surroundings = Surroundings {
         variable: &environment::get,
+        names: &environment::names,
         file: &probe::files::read,
         is_terminal: output::live::is_possible(),
     };
@@ -95,9 +96,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     }
     thread.end(); // the wait may start others
 
+    if config.is_dry_run {
+        return match report::dry_run(&config) {
+            Ok(()) => Exit::Ready,
+            Err(_) => Exit::NotReady,
+        };
+    }
+
     let command = config.command.clone();
+    let starts_anyway = config.on_timeout == OnTimeout::Start && command.is_some();
     match wait_for_all(config, live) {
         Ok(true) => {}
+        Ok(false) if starts_anyway => report::starting_anyway(),
         Ok(false) => return Exit::NotReady,
         Err(error) => {
             report::failed(&format_args!("cannot wait: {error}"));

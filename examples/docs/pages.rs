@@ -362,9 +362,10 @@ fn reference(kind: &Kind) -> String {
     section(
         "Parameters, after `?`",
         match kind.parameters {
-            Parameters::Known([]) => String::new(),
-            Parameters::Known(names) => format!(
-                "{}. Another parameter is an error, except in a URL from `env:NAME`.\n",
+            Parameters::Known { shown: [], .. } => String::new(),
+            Parameters::Known { shown: names, .. } => format!(
+                "{}. Another parameter is an error, except in a URL from `env:NAME`: see [Your \
+                 application's URL](../application-url.md).\n",
                 codes(names)
             ),
             Parameters::Opaque => "They are sent as they are, and never printed.\n".to_owned(),
@@ -373,9 +374,10 @@ fn reference(kind: &Kind) -> String {
     section(
         "Options, after `#`",
         match kind.options {
-            [] => String::new(),
+            [] if kind.schemes.is_empty() => String::new(),
+            [] => "Those of [every kind](README.md#options).\n".to_owned(),
             names => format!(
-                "{}. Their meaning is in [Targets](README.md#options).\n",
+                "{}, and those of every kind. Their meaning is in [Targets](README.md#options).\n",
                 codes(names)
             ),
         },

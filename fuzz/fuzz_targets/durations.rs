@@ -9,7 +9,7 @@ use std::time::Duration;
 use compose_wait::kinds::KINDS;
 use compose_wait::net::Network;
 use compose_wait::output::live::Live;
-use compose_wait::probe::{Attempt, NotReady, Probe, reason};
+use compose_wait::probe::{Attempt, NotReady, Probe, Stop, reason};
 use compose_wait::settings::Timing;
 use compose_wait::settings::cli::Cli;
 use compose_wait::targets::Target;
@@ -74,7 +74,8 @@ async fn wait(timing: Timing) {
     let start = Instant::now();
     let target = Target::named(KINDS[0], "never", Box::new(Never));
     let (network, live) = (Network::default(), Live::default());
-    let waiting = wait::all(vec![target], network, timing, false, live);
+    let stop = Stop::default();
+    let waiting = wait::all(vec![target], network, timing, false, live, &stop);
     match timeout(WATCHED, waiting).await {
         Ok(ready) => assert!(!ready && timing.timeout.is_some()),
         Err(_) => assert!(

@@ -34,6 +34,7 @@ pub fn resolve(
     };
     let surroundings = Surroundings {
         variable: &variable,
+        names: &|| variables.iter().map(|(name, _)| name.into()).collect(),
         file: &|_| Ok(file.to_vec()),
         is_terminal: false,
     };
@@ -55,7 +56,8 @@ pub fn is_message(text: &str) {
 pub fn defaults(kind: &'static Kind) -> Defaults<'static> {
     Defaults {
         kind,
-        variable: &|_| Ok(None),
+        variable: &|_, _| Ok(None),
+        file: &|_| Err(io::ErrorKind::NotFound.into()),
         notices: RefCell::default(),
     }
 }
@@ -107,7 +109,11 @@ pub fn converse(probe: &dyn Probe, script: Script) -> Outcome {
     let (result, took) = runtime.block_on(async {
         let start = Instant::now();
         let io = Box::new(server);
-        let cx = Attempt::over(Arc::clone(&NETWORK), [Stream { io, route }], Stop::default());
+        let cx = Attempt::over(
+            Arc::clone(&NETWORK),
+            [Stream { io, route }],
+            Stop::default(),
+        );
         let result = timeout(PATIENCE, probe.attempt(&cx)).await;
         (result.ok(), start.elapsed())
     });

@@ -14,7 +14,11 @@ pub(super) static KIND: Kind = Kind {
     title: "Files and directories",
     schemes: &[],
     settings: &[],
-    parameters: Parameters::Known(&[]),
+    parameters: Parameters::Known {
+        shown: &[],
+        others: &[],
+    },
+    dialects: &[],
     options: &[],
     reasons: &[],
     codes: &[],

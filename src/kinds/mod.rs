@@ -24,6 +24,9 @@ kinds! {
     redis
 }
 
+mod ports;
+pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS};
+
 /// The parser of a kind, where its feature is on.
 macro_rules! compiled_in {
     ($feature:literal, $parse:expr) => {{

@@ -16,7 +16,11 @@ pub(super) static KIND: Kind = Kind {
         is_tls: false,
     }],
     settings: &[],
-    parameters: Parameters::Known(&[]),
+    parameters: Parameters::Known {
+        shown: &[],
+        others: &[],
+    },
+    dialects: &[],
     options: &[],
     reasons: &[],
     codes: &[],

@@ -89,6 +89,14 @@ pub enum TlsMode {
     Require(Verification),
 }
 
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Self::NAMES.iter();
+        let name = names.find(|(_, mode)| mode == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
 impl TlsMode {
     /// All of them, with their names in the option `tls`, from the least strict.
     pub const NAMES: [(&str, Self); 5] = [
@@ -296,7 +304,8 @@ const ANY_SCHEME: [SignatureScheme; 13] = [
 pub const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
     "enable TLS 1.3, or TLS 1.2 with an ECDHE suite, on the server; is its key RSA, P-256 or P-384?",
 );
-const NOT_TLS: Reason = reason::TLS_FAILED.with_hint("is TLS enabled on this port?");
+/// The server answers, and not in TLS.
+pub const NOT_TLS: Reason = reason::TLS_FAILED.with_hint("is TLS enabled on this port?");
 const CLIENT_CERTIFICATE: Reason = reason::TLS_FAILED.with_hint(
     "name a certificate that the server accepts, and its key (WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE)",
 );

@@ -1,6 +1,7 @@
 //! The lines of the log: their words, and their fields for machines.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
@@ -72,6 +73,32 @@ pub fn pausing(duration: Duration, when: &str) {
     info!(event = "notice", "pausing for {duration} {when}");
 }
 
+/// The command starts although not everything is ready.
+pub fn starting_anyway() {
+    warn!(
+        event = "notice",
+        "not everything is ready in time; the command starts all the same"
+    );
+}
+
+/// The targets as they were understood, on standard output; no secret is printed.
+///
+/// # Errors
+/// The system's, where nothing can be written.
+pub fn dry_run(config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for target in &config.targets {
+        writeln!(out, "{target}")?;
+        for (name, value) in target.description() {
+            writeln!(out, "  {name}: {value}")?;
+        }
+    }
+    match &config.command {
+        Some(command) => writeln!(out, "command: {}", command.name()),
+        None => writeln!(out, "command: none"),
+    }
+}
+
 /// The command starts. Its arguments are not printed: they may hold secrets.
 pub fn starting(command: &Command) {
     info!(event = "starting", "starting {}", cut(&command.name()));
@@ -104,6 +131,7 @@ pub struct Reporter {
     /// The names of reasons that have been logged as errors.
     alarmed: Vec<&'static str>,
     warned: bool,
+    is_optional: bool,
     line: Line,
 }
 
@@ -120,6 +148,7 @@ impl Reporter {
             logged: None,
             alarmed: Vec::new(),
             warned: false,
+            is_optional: target.common.is_optional,
         }
     }
 
@@ -200,13 +229,22 @@ impl Reporter {
         );
     }
 
+    /// Whether the wait does not fail without this target.
+    pub fn is_optional(&self) -> bool {
+        self.is_optional
+    }
+
     /// The time is up, and the target is not ready.
     pub fn timed_out(&mut self) {
         self.line.end();
+        let level = match self.is_optional {
+            true => Level::WARN,
+            false => Level::ERROR,
+        };
         let (after, attempts) = (duration(self.start.elapsed()), attempts(self.attempts));
         let message = format!("{} is not ready after {after} and {attempts}", self.target);
         if let Some(why) = &self.last {
-            self.log(why, Level::ERROR, "timed_out", &message);
+            self.log(why, level, "timed_out", &message);
         }
     }
 
@@ -221,7 +259,7 @@ impl Reporter {
     /// Logs a reason; an error has the hint too.
     fn log(&self, why: &NotReady, level: Level, event: &str, message: &str) {
         let (elapsed_ms, reason) = (milliseconds(self.start.elapsed()), why.reason.name);
-        let (detail, hint) = (cut(&why.detail), why.reason.hint);
+        let (detail, hint) = (cut(&why.detail), why.hint());
         let (target, kind, attempts, code) = (&self.target, self.kind, self.attempts, &why.code);
         let code = code.as_deref();
         // The level of an event is fixed where it stands, hence the macro.
@@ -235,6 +273,7 @@ impl Reporter {
         }
         match level {
             Level::ERROR => event!(error, Some(hint), "{message}: {reason}: {detail}; {hint}"),
+            Level::WARN => event!(warn, Some(hint), "{message}: {reason}: {detail}; {hint}"),
             Level::INFO => event!(info, None::<&str>, "{message}: {reason}: {detail}"),
             _ => event!(debug, None::<&str>, "{message}: {reason}: {detail}"),
         }

@@ -22,13 +22,18 @@ use crate::net::{
     Verdict,
     tls::{self, Tls},
 };
-use crate::targets::{Password, Secret};
+use crate::targets::{Password, Secret, Source};
 pub use reason::{NotReady, Reason, Retry};
 
 /// A target that can be tried.
 pub trait Probe: fmt::Debug + Send + Sync {
     /// Makes one attempt. It has no deadline of its own: it is dropped when its time is up.
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>>;
+
+    /// Its parts that are worth knowing, for people: a name and a value that is no secret.
+    fn description(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Whether it depends on who signed a certificate.
     fn verifies_certificates(&self) -> bool {
@@ -217,9 +222,9 @@ impl Attempt {
     /// # Errors
     /// `missing`, where the file is missing, empty or unreadable.
     pub async fn password<'a>(&self, from: &'a Password) -> Result<Cow<'a, Secret>, NotReady> {
-        let password = match from {
-            Password::Given(password) => Cow::Borrowed(password),
-            Password::File(file) => {
+        let password = match &from.source {
+            Source::Given(password) => Cow::Borrowed(password),
+            Source::File(file) => {
                 self.phase("reading the password's file");
                 let contents = self.overlap.read(file.path()).await;
                 Cow::Owned(file.parse(contents)?)

@@ -123,13 +123,16 @@ reasons! {
     QUERY_EMPTY "query_empty" Politely:
         "the query returns no row whose first column is true",
         "have the migrations run, and is the query right?";
+    STILL_THERE "still_there" Politely:
+        "the target is to be gone (`#gone`), and is there",
+        "what ends the service, or removes the file?";
     SERVER_ERROR "server_error" BackOff:
         "the server reports an error that has no other reason",
         "the server's log may say more";
 }
 
 /// The reasons that the connection itself can give, for every kind of target.
-pub const COMMON: [&Reason; 8] = [
+pub const COMMON: [&Reason; 9] = [
     &UNRESOLVED,
     &REFUSED,
     &UNREACHABLE,
@@ -138,6 +141,7 @@ pub const COMMON: [&Reason; 8] = [
     &PROTOCOL,
     &TLS_FAILED,
     &MISSING,
+    &STILL_THERE,
 ];
 
 impl fmt::Display for Reason {
@@ -155,6 +159,8 @@ pub struct NotReady {
     pub detail: String,
     /// The server's own code for it: an error number, an SQLSTATE, a status.
     pub code: Option<Cow<'static, str>>,
+    /// A hint that fits this very target, in the place of the reason's own.
+    pub own_hint: Option<Box<str>>,
 }
 
 impl NotReady {
@@ -164,6 +170,7 @@ impl NotReady {
             reason: *reason,
             detail: detail.into(),
             code: None,
+            own_hint: None,
         }
     }
 
@@ -172,6 +179,27 @@ impl NotReady {
     pub fn with_code(self, code: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code: Some(code.into()),
+            ..self
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> &str {
+        self.own_hint.as_deref().unwrap_or(self.reason.hint)
+    }
+
+    /// Whether it is because nothing is there. What has a hint of its own is about another thing: the
+    /// name server, or the file of a password.
+    pub(crate) fn is_absence(&self) -> bool {
+        let reasons = [&REFUSED, &UNRESOLVED, &MISSING];
+        self.own_hint.is_none() && reasons.iter().any(|reason| self.is(reason))
+    }
+
+    /// The same with a hint of its own.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<Box<str>>) -> Self {
+        Self {
+            own_hint: Some(hint.into()),
             ..self
         }
     }

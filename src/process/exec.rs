@@ -2,13 +2,18 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::exit::Exit;
 use crate::settings::environment;
+
+/// The longest first line of a script that the kernel reads, in bytes.
+const LONGEST_FIRST_LINE: u64 = 256;
 
 /// A program and its arguments. `Debug` keeps the arguments to itself: they may hold secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +53,12 @@ pub enum LaunchError {
     /// The program is there, and its interpreter or dynamic loader is not.
     #[error("cannot start {0}: its interpreter or dynamic loader is not in this image")]
     NoInterpreter(String),
+    /// A script whose first line ends with a carriage return, which is taken for a part of the
+    /// interpreter's name.
+    #[error(
+        "cannot start {0}: its first line ends with a Windows line end (CR): save it with LF alone"
+    )]
+    WindowsLineEnd(String),
     /// Any other error of the system's.
     #[error("cannot start {0}: {1}")]
     Refused(String, Errno),
@@ -58,7 +69,9 @@ impl LaunchError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NotFound(_) => Exit::NotFound,
-            Self::NoInterpreter(_) | Self::Refused(..) => Exit::CannotExecute,
+            Self::NoInterpreter(_) | Self::WindowsLineEnd(_) | Self::Refused(..) => {
+                Exit::CannotExecute
+            }
         }
     }
 }
@@ -77,10 +90,13 @@ pub fn exec(command: Command) -> LaunchError {
         },
         Err(_) => Errno::EINVAL,
     };
-    match errno {
-        Errno::ENOENT if exists(&command.program) => LaunchError::NoInterpreter(program),
-        Errno::ENOENT | Errno::ENOTDIR => LaunchError::NotFound(program),
-        errno => LaunchError::Refused(program, errno),
+    match (errno, find(&command.program)) {
+        (Errno::ENOENT, Some(path)) if is_with_carriage_return(&path) => {
+            LaunchError::WindowsLineEnd(program)
+        }
+        (Errno::ENOENT, Some(_)) => LaunchError::NoInterpreter(program),
+        (Errno::ENOENT | Errno::ENOTDIR, _) => LaunchError::NotFound(program),
+        (errno, _) => LaunchError::Refused(program, errno),
     }
 }
 
@@ -88,15 +104,28 @@ fn c_string(word: OsString) -> Result<CString, std::ffi::NulError> {
     CString::new(word.into_vec())
 }
 
-/// Whether there is a file that the program's name leads to.
-fn exists(program: &OsStr) -> bool {
+/// The file that the program's name leads to.
+fn find(program: &OsStr) -> Option<PathBuf> {
     if program.is_empty() {
-        return false;
+        return None;
     }
     if program.as_bytes().contains(&b'/') {
-        return Path::new(program).exists();
+        return Some(program.into()).filter(|path: &PathBuf| path.exists());
     }
     // Where there is none, the C library has one of its own.
     let path = environment::get("PATH").unwrap_or("/bin:/usr/bin".into());
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
+    found.find(|path| path.is_file())
+}
+
+/// Whether a file is a script whose first line ends with a carriage return.
+fn is_with_carriage_return(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let file = File::open(path).map(|file| file.take(LONGEST_FIRST_LINE));
+    let _ = file.and_then(|mut file| file.read_to_end(&mut start));
+    let line = start
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    line.starts_with(b"#!") && line.ends_with(b"\r")
 }

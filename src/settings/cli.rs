@@ -33,6 +33,10 @@ pub struct Cli {
     #[arg(long = "path", value_name = "PATH", help_heading = TARGETS)]
     pub paths: Vec<PathBuf>,
 
+    /// Print the targets as they were understood, and try nothing
+    #[arg(long, help_heading = TARGETS)]
+    pub dry_run: bool,
+
     /// The targets of the kinds that have a flag of their own.
     #[arg(skip)]
     pub kinds: Vec<(&'static Kind, Vec<String>)>,
@@ -48,6 +52,10 @@ pub struct Cli {
     /// Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
     pub connect_timeout: Option<String>,
+
+    /// After the deadline: fail, start [WAIT_ON_TIMEOUT: fail]
+    #[arg(long, value_name = "ACTION", help_heading = TIMES)]
+    pub on_timeout: Option<String>,
 
     /// Pause between attempts [WAIT_SLEEP_INTERVAL: adaptive]
     #[arg(long, value_name = "DURATION", help_heading = TIMES)]
@@ -118,7 +126,7 @@ fn after_help() -> String {
 TARGET is HOST:PORT, a URL, or env:NAME for the value of the variable NAME; options follow a '#'.
 Schemes: {}.
 DURATION is a number of seconds, or for example 500ms or 1m 30s; --timeout also takes infinity.
-A flag beats its variable. Only as variables: WAIT_SCRUB, SSL_CERT_FILE,
+A flag beats its variable. Only as variables: WAIT_SCRUB, WAIT_DISABLED, SSL_CERT_FILE,
 WAIT_TLS_CA_FILE, WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE{}
 
 Exit status: 0 all is ready and there is no command, 1 not ready in time, 2 unusable settings, 126
@@ -150,6 +158,14 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
                 address::shown(&host.to_string_lossy())
             ))),
         };
+    }
+    if let Some(seconds) = Early::look(args).short_timeout {
+        let seconds = seconds.to_string_lossy();
+        let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = if is_number { &*seconds } else { "SECONDS" };
+        return Err(ConfigError::Usage(format!(
+            "-t: a time limit is given as --timeout {seconds}"
+        )));
     }
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
@@ -187,6 +203,9 @@ fn usage_error(mut error: clap::Error) -> ConfigError {
     ConfigError::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())
 }
 
+/// The flags that have no value.
+const FLAGS_ALONE: [&[u8]; 3] = [b"--help", b"--version", b"--dry-run"];
+
 /// What has to be known of the command line before it is parsed, since parsing allocates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Early<'a> {
@@ -196,10 +215,12 @@ pub struct Early<'a> {
     pub is_check: bool,
     /// The arguments after `-h`, if there is one among the options.
     after_short_help: Option<&'a [OsString]>,
+    /// The argument after `-t`, if there is one among the options.
+    short_timeout: Option<&'a OsStr>,
 }
 
 impl<'a> Early<'a> {
-    /// Looks at the options. All of them but `--help` and `--version` have a value, and the first
+    /// Looks at the options. All of them but [`FLAGS_ALONE`] have a value, and the first
     /// argument that does not begin with `--` begins the command.
     pub fn look(args: &'a [OsString]) -> Self {
         let mut early = Self::default();
@@ -207,8 +228,10 @@ impl<'a> Early<'a> {
         while let [arg, after @ ..] = rest {
             rest = after;
             let arg = arg.as_bytes();
-            if arg == b"-h" {
-                early.after_short_help = Some(after);
+            match arg {
+                b"-h" => early.after_short_help = Some(after),
+                b"-t" => early.short_timeout = after.first().map(OsString::as_os_str),
+                _ => {}
             }
             if arg == b"--" || !arg.starts_with(b"--") {
                 break;
@@ -218,7 +241,7 @@ impl<'a> Early<'a> {
                 None => (arg, None),
             };
             let value = match (value, rest) {
-                (None, [value, after @ ..]) if name != b"--help" && name != b"--version" => {
+                (None, [value, after @ ..]) if !FLAGS_ALONE.contains(&name) => {
                     rest = after;
                     Some(value.as_os_str())
                 }
@@ -279,8 +302,9 @@ mod tests {
         // Or else the early look would take what follows for one.
         for arg in command().get_arguments() {
             let has_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-            let is_text = matches!(arg.get_id().as_str(), "help" | "version");
-            assert!(has_value || is_text, "{arg}");
+            let name = format!("--{}", arg.get_long().unwrap_or_default());
+            let is_alone = FLAGS_ALONE.contains(&name.as_bytes());
+            assert!(has_value != is_alone, "{arg}");
         }
     }
 

@@ -51,6 +51,10 @@ pub const INIT: Variable = variable("WAIT_INIT");
 pub const LOG_LEVEL: Variable = variable("WAIT_LOGGER_LEVEL");
 /// Text for people or JSON for machines.
 pub const LOG_FORMAT: Variable = variable("WAIT_LOG_FORMAT");
+/// What to do after the deadline.
+pub const ON_TIMEOUT: Variable = variable("WAIT_ON_TIMEOUT");
+/// Whether to wait for nothing.
+pub const DISABLED: Variable = variable("WAIT_DISABLED");
 /// Whether to take the kinds' variables out of the command's environment.
 pub const SCRUB: Variable = variable("WAIT_SCRUB");
 /// Certificates to trust besides the built-in ones.
@@ -71,6 +75,8 @@ pub const ALL: &[&Variable] = &[
     &INTERVAL,
     &BEFORE,
     &AFTER,
+    &ON_TIMEOUT,
+    &DISABLED,
     &COMMAND,
     &INIT,
     &LOG_LEVEL,
@@ -85,6 +91,11 @@ pub const ALL: &[&Variable] = &[
 /// The value of a variable of this process.
 pub fn get(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+/// The names of all variables of this process.
+pub fn names() -> Vec<OsString> {
+    std::env::vars_os().map(|(name, _)| name).collect()
 }
 
 /// Whether `WAIT_SCRUB` asks for it.

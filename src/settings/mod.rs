@@ -2,6 +2,7 @@
 //! (variables, the contents of files) comes in as functions, notices go out as values.
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod cli;
 pub mod environment;
 
@@ -21,8 +22,11 @@ use crate::kinds::{self, KINDS};
 use crate::output::log::{self, Format};
 use crate::process::exec::Command;
 use crate::process::init::Mode;
-use crate::targets::address::{shown, split_options};
-use crate::targets::{Address, Defaults, Expected, Kind, Origin, Target, env_reference, one_of};
+use crate::targets::address::{of_dialect, shown, split_options};
+use crate::targets::{
+    Address, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
+};
+use advice::Form;
 use cli::Cli;
 use environment::Variable;
 
@@ -45,8 +49,22 @@ pub struct Config {
     pub tls_authorities: Vec<CertificateDer<'static>>,
     /// The command to become when all is ready.
     pub command: Option<Command>,
+    /// What follows if not everything is ready in time.
+    pub on_timeout: OnTimeout,
+    /// Whether the targets are to be printed and not tried.
+    pub is_dry_run: bool,
     /// Whether the variables of the kinds are taken out of the command's environment.
     pub scrub: bool,
+}
+
+/// What follows if not everything is ready in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// The exit status says so.
+    #[default]
+    Fail,
+    /// The command starts all the same.
+    Start,
 }
 
 /// How long and how often to try.
@@ -82,6 +100,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The contents of a regular file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The names of all environment variables.
+    pub names: &'a dyn Fn() -> Vec<OsString>,
     /// Whether standard error is a terminal that can move its cursor.
     pub is_terminal: bool,
 }
@@ -166,6 +186,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
+const ON_TIMEOUT: [(&str, OnTimeout); 2] = [("fail", OnTimeout::Fail), ("start", OnTimeout::Start)];
 const YES_OR_NO: [(&str, bool); 2] = [("1", true), ("0", false)];
 
 /// The value of a setting that has names for its values.
@@ -190,26 +211,18 @@ pub fn log_settings(
     surroundings: &Surroundings<'_>,
 ) -> Result<log::Settings, ConfigError> {
     let mut resolver = Resolver::new(surroundings);
-    let mut settings = log::Settings::default();
-    let level = resolver.text(
-        "--log-level",
-        cli.log_level.as_deref(),
-        &environment::LOG_LEVEL,
-    )?;
-    settings.level = choose(level, &LEVELS, settings.level)?;
-    let format = resolver.text(
-        "--log-format",
-        cli.log_format.as_deref(),
-        &environment::LOG_FORMAT,
-    )?;
-    settings.format = choose(format, &FORMATS, settings.format)?;
+    let (level, format) = (resolver.level(cli)?, resolver.format(cli)?);
     let variable = |name| (surroundings.variable)(name).unwrap_or_default();
-    settings.is_live = surroundings.is_terminal
-        && settings.format == Format::Text
-        && settings.level == LevelFilter::INFO
+    let is_live = surroundings.is_terminal
+        && format == Format::Text
+        && level == LevelFilter::INFO
         && variable("NO_COLOR").is_empty()
         && variable("TERM") != "dumb";
-    Ok(settings)
+    Ok(log::Settings {
+        level,
+        format,
+        is_live,
+    })
 }
 
 /// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
@@ -222,12 +235,24 @@ pub fn resolve(
     surroundings: &Surroundings<'_>,
 ) -> Result<(Config, Vec<Notice>), ConfigError> {
     let mut resolver = Resolver::new(surroundings);
+    // By now they are used; this time it is said what is wrong with them.
+    resolver.level(cli)?;
+    resolver.format(cli)?;
     resolver.check_init(cli)?;
-    let targets = match &cli.check {
-        Some(target) => resolver.check_target(target, cli)?,
-        None => resolver.targets(cli)?,
-    };
-    let mut timing = resolver.timing(cli)?;
+    for warning in advice::near_misses((surroundings.names)().into_iter()) {
+        resolver.notice(warning);
+    }
+    let (mut targets, mut timing, mut tls_authorities) = Default::default();
+    // What is not used cannot be wrong.
+    if cli.check.is_some() || !resolver.is_disabled() {
+        targets = match &cli.check {
+            Some(target) => resolver.check_target(target, cli)?,
+            None => resolver.targets(cli)?,
+        };
+        resolver.check_unused(&targets);
+        timing = resolver.timing(cli)?;
+        tls_authorities = resolver.tls_authorities(&targets)?;
+    }
     if cli.check.is_some() {
         timing = Timing {
             timeout: Some(Duration::ZERO),
@@ -236,7 +261,7 @@ pub fn resolve(
         };
     }
     let config = Config {
-        tls_authorities: resolver.tls_authorities(&targets)?,
+        tls_authorities,
         targets,
         is_check: cli.check.is_some(),
         timing,
@@ -244,36 +269,128 @@ pub fn resolve(
             Some(_) => None,
             None => resolver.command(cli)?,
         },
+        on_timeout: resolver.on_timeout(cli)?,
+        is_dry_run: cli.dry_run,
         scrub: resolver.scrub()?,
     };
-    Ok((config, resolver.notices))
+    Ok((config, resolver.notices.into_inner()))
 }
 
 struct Resolver<'a> {
     surroundings: &'a Surroundings<'a>,
-    notices: Vec<Notice>,
+    notices: RefCell<Vec<Notice>>,
 }
 
 impl<'a> Resolver<'a> {
     fn new(surroundings: &'a Surroundings<'a>) -> Self {
         Self {
             surroundings,
-            notices: Vec::new(),
+            notices: RefCell::default(),
         }
     }
 
-    fn notice(&mut self, text: String) {
-        self.notices.push(Notice(text));
+    /// Something that the user should know, once.
+    fn notice(&self, text: String) {
+        let (notice, mut notices) = (Notice(text), self.notices.borrow_mut());
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 
-    /// The value of a variable that is set and not empty.
-    fn named(&self, name: &str) -> Option<Given<OsString>> {
+    /// The value of a variable that is set and not empty, as it is.
+    fn exactly(&self, name: &str) -> Option<Given<OsString>> {
         let value = (self.surroundings.variable)(name).filter(|value| !value.is_empty())?;
         Some(Given {
             setting: name.to_owned(),
             value,
             is_flag: false,
         })
+    }
+
+    /// The value of a variable that is set and not empty, without what is not meant.
+    fn named(&self, name: &str) -> Option<Given<OsString>> {
+        let mut given = self.exactly(name)?;
+        if let Some(text) = given.value.to_str() {
+            let (rest, dropped) = advice::cleaned(text, Form::of(name));
+            if let Some(dropped) = dropped {
+                self.notice(format!("{name}: {dropped}: dropped"));
+            }
+            given.value = rest.into();
+        }
+        Some(given).filter(|given| !given.value.is_empty())
+    }
+
+    /// A setting that has names for its values. A variable with another value earns a warning, since
+    /// docker-compose-wait ignored it.
+    fn lenient<T: Copy>(
+        &mut self,
+        flag: &str,
+        typed: Option<&str>,
+        variable: &Variable,
+        values: &[(&str, T)],
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let given = self.text(flag, typed, variable)?;
+        let is_flag = given.as_ref().is_some_and(|given| given.is_flag);
+        match choose(given, values, default) {
+            Err(error) if !is_flag => {
+                self.notice(format!("{error}; the default is used"));
+                Ok(default)
+            }
+            result => result,
+        }
+    }
+
+    fn level(&mut self, cli: &Cli) -> Result<LevelFilter, ConfigError> {
+        let (typed, default) = (cli.log_level.as_deref(), log::Settings::default().level);
+        self.lenient(
+            "--log-level",
+            typed,
+            &environment::LOG_LEVEL,
+            &LEVELS,
+            default,
+        )
+    }
+
+    fn format(&mut self, cli: &Cli) -> Result<Format, ConfigError> {
+        let (typed, default) = (cli.log_format.as_deref(), log::Settings::default().format);
+        self.lenient(
+            "--log-format",
+            typed,
+            &environment::LOG_FORMAT,
+            &FORMATS,
+            default,
+        )
+    }
+
+    /// Whether there is nothing to wait for, by the user's will.
+    fn is_disabled(&self) -> bool {
+        let is_disabled = self.exactly(environment::DISABLED.name).is_some();
+        if is_disabled {
+            let name = environment::DISABLED.name;
+            self.notice(format!("{name} is set: nothing is waited for"));
+        }
+        is_disabled
+    }
+
+    fn on_timeout(&mut self, cli: &Cli) -> Result<OnTimeout, ConfigError> {
+        let typed = cli.on_timeout.as_deref();
+        let given = self.text("--on-timeout", typed, &environment::ON_TIMEOUT)?;
+        choose(given, &ON_TIMEOUT, OnTimeout::Fail)
+    }
+
+    /// The settings of a kind mean nothing without a target of it.
+    fn check_unused(&self, targets: &[Target]) {
+        for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+            if !targets.iter().any(|target| target.kind == *kind) {
+                for name in kind.variables().filter(|name| self.exactly(name).is_some()) {
+                    self.notice(format!(
+                        "{name} is set, and there is no {} target",
+                        kind.name
+                    ));
+                }
+            }
+        }
     }
 
     /// A variable's value, from its deprecated name if need be.
@@ -449,7 +566,7 @@ impl<'a> Resolver<'a> {
         through: &mut Vec<String>,
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
-        for item in split_list(OsStr::new(&list.value)) {
+        for item in split_list(OsStr::new(&list.value)).flat_map(split_at_blanks) {
             let item = item.to_string_lossy(); // it is from a string, cut at ASCII
             let (reference, options) = split_options(&item);
             if let Some(name) = env_reference(reference) {
@@ -457,32 +574,89 @@ impl<'a> Resolver<'a> {
                 if through.len() == MAX_ENV_DEPTH {
                     return Err(error("expected a variable that does not lead back here"));
                 }
-                let value = (self.surroundings.variable)(name)
-                    .filter(|value| !value.is_empty())
-                    .ok_or_else(|| error("expected a variable that is set"))?
+                let value = match self.named(name) {
+                    Some(given) => given.value,
+                    None => self.file_of(name, reference, list)?,
+                };
+                let value = value
                     .into_string()
                     .map_err(|_| error("expected a variable with UTF-8 text"))?;
-                let inner = Given {
-                    setting: list.setting.clone(),
-                    value: with_options(&value, options),
-                    is_flag: list.is_flag,
-                };
                 through.push(name.to_owned());
-                self.expand(&inner, kind, through, targets)?;
+                // A URL is one target, whatever commas it holds.
+                if is_one_target(&value) {
+                    let value = with_options(&value, options);
+                    self.add_target(&value, kind, list, through, targets)?;
+                } else {
+                    let items = split_list(OsStr::new(&value)).map(OsStr::to_string_lossy);
+                    let items: Vec<_> = items.map(|item| with_options(&item, options)).collect();
+                    let inner = Given {
+                        setting: list.setting.clone(),
+                        value: items.join(","),
+                        is_flag: list.is_flag,
+                    };
+                    self.expand(&inner, kind, through, targets)?;
+                }
                 through.pop();
             } else {
-                let target = self.target(&item, kind, !through.is_empty());
-                targets.push(target.map_err(|expected| match through.last() {
-                    // All of an application's variable may be a secret.
-                    Some(name) => list.error(format!("env:{name}"), expected),
-                    None => ConfigError::Invalid {
-                        setting: list.setting.clone(),
-                        item: shown(&item),
-                        expected: expected.to_string(),
-                    },
-                })?);
+                self.add_target(&item, kind, list, through, targets)?;
             }
         }
+        Ok(())
+    }
+
+    /// The contents of the file that `NAME_FILE` names, in the place of `NAME`.
+    fn file_of(
+        &self,
+        name: &str,
+        reference: &str,
+        list: &Given<String>,
+    ) -> Result<OsString, ConfigError> {
+        let variable = format!("{name}_FILE");
+        let Some(file) = self.named(&variable) else {
+            return Err(list.error(reference, "expected a variable that is set"));
+        };
+        let contents = (self.surroundings.file)(Path::new(&file.value)).map_err(|error| {
+            let expected = format!("expected {variable} to name a readable file: {error}");
+            list.error(reference, expected)
+        })?;
+        let text = String::from_utf8_lossy(&contents);
+        Ok(text.trim_end_matches(['\r', '\n']).into())
+    }
+
+    fn add_target(
+        &mut self,
+        item: &str,
+        kind: Option<&'static Kind>,
+        list: &Given<String>,
+        through: &[String],
+        targets: &mut Vec<Target>,
+    ) -> Result<(), ConfigError> {
+        if kind.is_none()
+            && let Some(scheme) = advice::file_database(item)
+        {
+            self.notice(format!("{scheme}: a file database has nothing to wait for"));
+            return Ok(());
+        }
+        let target = match advice::is_unexpanded(split_options(item).0) {
+            true => Err(Expected::new(
+                "expected no ${…}: it is the name of a variable, which nothing has expanded",
+            )),
+            false => self.target(item, kind, !through.is_empty()),
+        };
+        let target = target.map_err(|expected| {
+            let is_alone = list.setting == "--check";
+            let expected = advice::target(item, is_alone).unwrap_or(expected);
+            match through.last() {
+                // All of an application's variable may be a secret.
+                Some(name) => list.error(format!("env:{name}"), expected),
+                None => ConfigError::Invalid {
+                    setting: list.setting.clone(),
+                    item: shown(item),
+                    expected: expected.to_string(),
+                },
+            }
+        })?;
+        targets.push(target);
         Ok(())
     }
 
@@ -497,19 +671,36 @@ impl<'a> Resolver<'a> {
             true => Origin::Application,
             false => Origin::Ours,
         };
-        let address = Address::parse(item, KINDS, kind, origin)?;
+        let address = Address::parse(item, KINDS, kind, origin).or_else(|expected| {
+            let found = match kind {
+                None => Address::only_port(item)?,
+                Some(_) => None,
+            };
+            let (address, scheme) = found.ok_or(expected)?;
+            self.notice(format!(
+                "{address}: of {scheme}:// only the port is checked"
+            ));
+            Ok(address)
+        })?;
         let defaults = Defaults {
             kind: address.kind,
-            variable: &|name| match self.named(name).map(utf8).transpose() {
-                Ok(given) => Ok(given.map(|given| given.value)),
-                Err(error) => Err(Expected::new(error.to_string())),
+            variable: &|name, is_secret| {
+                let given = match is_secret {
+                    true => self.exactly(name),
+                    false => self.named(name),
+                };
+                match given.map(utf8).transpose() {
+                    Ok(given) => Ok(given.map(|given| given.value)),
+                    Err(error) => Err(Expected::new(error.to_string())),
+                }
             },
             file: self.surroundings.file,
             notices: RefCell::default(),
         };
         let target = Target::at(address, &defaults)?;
-        let notices = defaults.notices.into_inner();
-        self.notices.extend(notices.into_iter().map(Notice));
+        for notice in defaults.notices.into_inner() {
+            self.notice(notice);
+        }
         Ok(target)
     }
 
@@ -589,11 +780,22 @@ impl<'a> Resolver<'a> {
                     let end = |c: char| c.is_whitespace() || "'\"".contains(c);
                     let program = line.value.trim().split(end).next().unwrap_or_default();
                     line.error(format!("{program} …"), "expected every quote to be closed")
+                })
+                .inspect(|words| {
+                    if let Some(word) = advice::needs_shell(words) {
+                        self.notice(format!(
+                            "{}: there is no shell to understand {word}: for one, write sh -c '…'",
+                            line.setting
+                        ));
+                    }
                 })?
                 .into_iter()
                 .map(OsString::from)
                 .collect()
         } else {
+            if let Some(advice) = advice::target_as_command(&cli.command) {
+                return Err(ConfigError::Usage(advice));
+            }
             cli.command.clone()
         };
         if words.is_empty() {
@@ -608,18 +810,31 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The options of a reference, added to the targets that it stands for.
-fn with_options(value: &str, options: &str) -> String {
-    if options.is_empty() {
-        return value.to_owned();
-    }
-    let add = |item: &OsStr| {
-        let item = item.to_string_lossy();
-        let separator = if item.contains('#') { '&' } else { '#' };
-        format!("{item}{separator}{options}")
+/// The options of a reference, added to a target that it stands for.
+fn with_options(item: &str, options: &str) -> String {
+    let has_options = match of_dialect(item, KINDS) {
+        Some((_, own)) => !own.is_empty(),
+        None => item.contains('#'),
     };
-    let items: Vec<_> = split_list(OsStr::new(value)).map(add).collect();
-    items.join(",")
+    match (options, has_options) {
+        ("", _) => item.to_owned(),
+        (options, true) => format!("{item}&{options}"),
+        (options, false) => format!("{item}#{options}"),
+    }
+}
+
+/// Whether a value is one target, whatever commas it holds: one that begins with a scheme, unless
+/// another begins so after a comma, or a driver's own form.
+fn is_one_target(value: &str) -> bool {
+    let has_scheme = |text: &str| {
+        text.trim().split_once("://").is_some_and(|(scheme, _)| {
+            let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+            !scheme.is_empty() && scheme.chars().all(is_in_scheme)
+        })
+    };
+    let mut items = value.split([',', '\n']);
+    let is_url = items.next().is_some_and(has_scheme) && !items.any(has_scheme);
+    is_url || of_dialect(value, KINDS).is_some()
 }
 
 /// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.
@@ -628,6 +843,23 @@ pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
         .split(|byte| matches!(byte, b',' | b'\n' | b'\r'))
         .map(|item| OsStr::from_bytes(item.trim_ascii()))
         .filter(|item| !item.is_empty())
+}
+
+/// Splits an item at its blanks if every part is a plain `HOST:PORT`.
+fn split_at_blanks(item: &OsStr) -> Vec<&OsStr> {
+    let parts = item.as_bytes().split(u8::is_ascii_whitespace);
+    let parts: Vec<_> = parts
+        .filter(|part| !part.is_empty())
+        .map(OsStr::from_bytes)
+        .collect();
+    let is_plain = |part: &&OsStr| {
+        part.to_str()
+            .is_some_and(|part| part.parse::<Endpoint>().is_ok())
+    };
+    match parts.iter().all(is_plain) {
+        true => parts,
+        false => vec![item],
+    }
 }
 
 /// Each target once, and no bare connection where another target is at the same place: that one says

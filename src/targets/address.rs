@@ -1,6 +1,7 @@
 //! The one grammar of targets: `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/PATH][?PARAMETERS][#OPTIONS]`.
 //! It decodes, prints and hides.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -11,8 +12,8 @@ use crate::net::tls::TlsMode;
 
 #[cfg(feature = "tls")]
 use super::one_of;
-use super::{Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
-use crate::kinds::KINDS;
+use super::{Common, Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
+use crate::kinds::{KINDS, OF_ANY_KIND, ONLY_PORTS};
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +59,25 @@ impl Address {
         kind: Option<&'static Kind>,
         origin: Origin,
     ) -> Result<Self, Expected> {
+        let url = as_url(text, kinds, kind);
+        Self::of_url(&url, kinds, kind, origin).map_err(|expected| match is_cut_login(&url) {
+            true => Expected::new(NOT_ENCODED),
+            false => expected,
+        })
+    }
+
+    fn of_url(
+        text: &str,
+        kinds: &[&'static Kind],
+        kind: Option<&'static Kind>,
+        origin: Origin,
+    ) -> Result<Self, Expected> {
         let (kind, scheme, rest) = match (text.split_once("://"), kind) {
             (Some((name, rest)), None) => {
                 let found = kinds
                     .iter()
                     .find_map(|kind| Some((*kind, kind.scheme(name)?)));
-                let (kind, scheme) = found.ok_or_else(|| Expected::scheme(kinds))?;
+                let (kind, scheme) = found.ok_or_else(|| Expected::scheme(name, kinds))?;
                 (kind, scheme, rest)
             }
             (Some((name, rest)), Some(kind)) => {
@@ -73,7 +87,9 @@ impl Address {
                         "expected a {scheme}:// URL, or one without the scheme"
                     ))
                 };
-                (kind, kind.scheme(name).ok_or_else(expected)?, rest)
+                let is_of_any = OF_ANY_KIND.iter().any(|any| any.eq_ignore_ascii_case(name));
+                let any = is_of_any.then_some(&kind.schemes[0]);
+                (kind, kind.scheme(name).or(any).ok_or_else(expected)?, rest)
             }
             (None, kind) => {
                 let kind = kind.unwrap_or(kinds[0]);
@@ -90,19 +106,30 @@ impl Address {
             Some((login, endpoint)) => (Some(login), endpoint),
             None => (None, authority),
         };
-        let endpoint = match decode(endpoint)? {
+        // A socket may stand in the place of the host.
+        let (endpoint, socket) = match decode(endpoint)? {
+            path if path.starts_with('/') => ("localhost".to_owned(), Some(path)),
             empty if empty.is_empty() && scheme.default_port.is_some() => {
-                return Err(Expected::new("expected a host"));
+                match login.is_some() || origin == Origin::Application {
+                    true => ("localhost".to_owned(), None),
+                    false => return Err(Expected::new("expected a host")),
+                }
             }
-            endpoint => Endpoint::parse(&endpoint, scheme.default_port)?,
+            endpoint => (endpoint, None),
         };
+        let endpoint = Endpoint::parse(&endpoint, scheme.default_port)?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
-        let is_suspect = login.is_some() || kind.parameters != Parameters::Opaque;
+        let is_suspect = match (kind.parameters, origin) {
+            (Parameters::Opaque, _) => login.is_some() && origin == Origin::Ours,
+            (Parameters::Known { .. }, Origin::Ours) => rest[authority.len()..].contains('@'),
+            // The database of an application may have one in its name.
+            (Parameters::Known { .. }, Origin::Application) => {
+                login.is_none() && path.contains('@')
+            }
+        };
         if is_suspect && rest[authority.len()..].contains('@') {
-            return Err(Expected::new(
-                "an '@' after the host: in a URL, special characters are percent-encoded",
-            ));
+            return Err(Expected::new(NOT_ENCODED));
         }
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
         {
@@ -121,45 +148,129 @@ impl Address {
             user,
             password,
             endpoint,
-            path: path.to_owned(),
+            path: match kind.parameters {
+                Parameters::Known { .. } => path.replace('@', "%40"),
+                Parameters::Opaque => path.to_owned(),
+            },
             query: query.map(Secret::new),
             options,
             origin,
         };
+        if let Some(socket) = socket {
+            address.set_parameter("socket", &socket);
+        }
         address.check_parameters()?;
+        address.take_login_from_parameters()?;
         Ok(address)
     }
 
-    /// Drops the parameters that the kind does not know, if they may be there.
-    fn check_parameters(&mut self) -> Result<(), Expected> {
-        let (Parameters::Known(known), Some(query)) = (self.kind.parameters, &self.query) else {
+    /// The port of a service whose scheme is that of no kind that is compiled in, and the scheme; of
+    /// several hosts the first. `None` for any other text.
+    ///
+    /// # Errors
+    /// As of [`parse`](Self::parse).
+    pub fn only_port(text: &str) -> Result<Option<(Self, String)>, Expected> {
+        let (form, options) = split_options(text);
+        let Some((prefix, rest)) = form.split_once("://") else {
+            return Ok(None);
+        };
+        // `jdbc:sqlserver`, `postgresql+psycopg2`, `mongodb+srv`
+        let scheme = prefix.rsplit(':').next().unwrap_or_default();
+        let scheme = scheme.split('+').next().unwrap_or_default();
+        let scheme = scheme.to_ascii_lowercase();
+        let mut others = KINDS.iter().filter(|kind| kind.parse.is_none());
+        let known = others.find_map(|kind| kind.scheme(&scheme)?.default_port);
+        let port = known.or_else(|| {
+            let found = ONLY_PORTS.iter().find(|(known, _)| *known == scheme);
+            found.map(|(_, port)| *port)
+        });
+        let Some(port) = port else {
+            return Ok(None);
+        };
+        if is_cut_login(text) {
+            return Err(Expected::new(NOT_ENCODED));
+        }
+        let (authority, ..) = split(rest);
+        // SQL Server's parameters follow a semicolon, and may hold an '@'.
+        let authority = match prefix.contains(':') {
+            true => authority.split(';').next().unwrap_or_default(),
+            false => authority,
+        };
+        let hosts = authority.rsplit('@').next().unwrap_or_default();
+        let first = decode(hosts.split(',').next().unwrap_or_default())?;
+        let (kind, origin) = (KINDS[0], Origin::Application);
+        let address = Self {
+            kind,
+            scheme: &kind.schemes[0],
+            user: None,
+            password: None,
+            endpoint: Endpoint::parse(&first, Some(port))?,
+            path: String::new(),
+            query: None,
+            options: parse_options(options, kind)?,
+            origin,
+        };
+        Ok(Some((address, scheme)))
+    }
+
+    /// Refuses parameters that the kind does not know, unless they may be there.
+    fn check_parameters(&self) -> Result<(), Expected> {
+        let Parameters::Known { shown, others } = self.kind.parameters else {
             return Ok(());
         };
-        let name = |pair: &&str| pair.split('=').next().unwrap_or_default().to_owned();
-        let pairs = query.expose().split('&').filter(|pair| !pair.is_empty());
-        let (known_ones, others): (Vec<_>, Vec<_>) =
-            pairs.partition(|pair| known.contains(&name(pair).as_str()));
-        if !others.is_empty() && self.origin == Origin::Ours {
+        let login = match self.kind.has_settings() {
+            true => &["user", "password"][..],
+            false => &[],
+        };
+        let is_known = |name: &str| [shown, others, login].concat().contains(&name);
+        let mut parameters = self.parameters()?.into_iter();
+        match self.origin == Origin::Ours && parameters.any(|(name, _)| !is_known(&name)) {
             // It is not said which: it may be what a '?' and a ',' have cut out of a password.
-            return Err(match known {
-                [] => {
-                    Expected::new("expected no parameter after '?': there are none for this target")
-                }
-                known => Expected::one_of("an unknown parameter: expected", known),
-            });
+            true if shown.is_empty() => Err(Expected::new(
+                "expected no parameter after '?': there are none for this target",
+            )),
+            true => Err(Expected::one_of("an unknown parameter: expected", shown)),
+            false => Ok(()),
         }
-        let known_ones = known_ones.join("&");
-        self.query = Some(known_ones)
-            .filter(|query| !query.is_empty())
-            .map(Secret::new);
+    }
+
+    /// Some drivers have the user and the password among the parameters.
+    fn take_login_from_parameters(&mut self) -> Result<(), Expected> {
+        if self.kind.has_settings() {
+            if self.user.is_none() {
+                self.user = self.parameter("user")?.filter(|user| !user.is_empty());
+            }
+            if self.password.is_none() {
+                self.password = self.parameter("password")?.map(Secret::new);
+            }
+        }
         Ok(())
+    }
+
+    /// The parameters that are printed, as they are written.
+    pub fn shown_query(&self) -> Option<String> {
+        let (Parameters::Known { shown, .. }, Some(query)) = (self.kind.parameters, &self.query)
+        else {
+            return None;
+        };
+        let is_shown = |pair: &&str| shown.contains(&pair.split('=').next().unwrap_or_default());
+        let pairs: Vec<_> = query.expose().split('&').filter(is_shown).collect();
+        // After the host no '@' is taken for one that is meant.
+        Some(pairs.join("&").replace('@', "%40")).filter(|query| !query.is_empty())
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &str) {
+        let value = utf8_percent_encode(value, RESERVED);
+        let before = self.query.as_ref().map_or("", Secret::expose);
+        let separator = if before.is_empty() { "" } else { "&" };
+        self.query = Some(Secret::new(format!("{before}{separator}{name}={value}")));
     }
 
     /// The parameters after the `?`, decoded.
     ///
     /// # Errors
     /// Encoding that is not UTF-8.
-    fn parameters(&self) -> Result<Vec<(String, String)>, Expected> {
+    pub fn parameters(&self) -> Result<Vec<(String, String)>, Expected> {
         match &self.query {
             Some(query) => pairs(query.expose(), |text| decode(&text.replace('+', " "))),
             None => Ok(Vec::new()),
@@ -176,16 +287,27 @@ impl Address {
         Ok(values.next())
     }
 
-    /// Where the server is: at the socket that the parameter `socket` names, or else at the host.
+    /// Where the server is: at the socket that a parameter names, in any driver's words, or else at
+    /// the host.
     ///
     /// # Errors
     /// A socket that is no absolute path.
     pub fn at(&self) -> Result<At, Expected> {
-        match self.parameter("socket")? {
-            Some(path) if path.starts_with('/') => Ok(At::Socket(path.into())),
-            Some(_) if self.origin == Origin::Ours => Err(Expected::new("expected socket=/PATH")),
-            _ => Ok(At::Tcp(self.endpoint.clone())),
+        for name in ["socket", "unix_socket", "unixSocket", "localSocket", "host"] {
+            let Some(value) = self.parameter(name)? else {
+                continue;
+            };
+            // Prisma has parentheses around it.
+            let path = value.trim_start_matches('(').trim_end_matches(')');
+            match path.starts_with('/') {
+                true => return Ok(At::Socket(path.into())),
+                false if name == "socket" && self.origin == Origin::Ours => {
+                    return Err(Expected::new("expected socket=/PATH"));
+                }
+                false => {}
+            }
         }
+        Ok(At::Tcp(self.endpoint.clone()))
     }
 
     /// The value of the option `tls`.
@@ -256,12 +378,70 @@ impl fmt::Display for Address {
             write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
         }
         write!(f, "{}{}", self.endpoint, self.path)?;
-        match (&self.query, self.kind.parameters) {
-            (None, _) => Ok(()),
-            (Some(_), Parameters::Opaque) => f.write_str("?…"),
-            (Some(query), Parameters::Known(_)) => write!(f, "?{}", query.expose()),
+        match (self.kind.parameters, self.shown_query()) {
+            (Parameters::Opaque, _) if self.query.is_some() => f.write_str("?…"),
+            (_, Some(query)) => write!(f, "?{query}"),
+            (_, None) => Ok(()),
         }
     }
+}
+
+/// A target in a driver's own form, as a URL.
+fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind>) -> Cow<'a, str> {
+    let kinds_of_it = kind.map_or(kinds.to_vec(), |kind| vec![kind]);
+    if let Some((url, options)) = of_dialect(text, &kinds_of_it) {
+        return match options {
+            "" => url.into(),
+            options => format!("{url}#{options}").into(),
+        };
+    }
+    // `jdbc:SCHEME://`, `r2dbc:SCHEME://`, and what pools and balancers put between.
+    let Some((prefix, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let mut parts = prefix.split(':');
+    let first = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_known = |name: &&str| kinds.iter().any(|kind| kind.scheme(name).is_some());
+    match parts.find(is_known) {
+        Some(scheme) if matches!(&*first, "jdbc" | "r2dbc" | "r2dbcs") => {
+            format!("{scheme}://{rest}").into()
+        }
+        _ => text.into(),
+    }
+}
+
+const NOT_ENCODED: &str = "expected a URL whose special characters are percent-encoded: in a URL, / is \
+                           %2F, ? is %3F, # is %23 and @ is %40";
+
+/// Whether an '@' follows where the host should be, so that what stands there is the beginning of a
+/// login that was not encoded: `USER:PART/PART@HOST`.
+fn is_cut_login(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    let path = after.split(['=', '&']).next().unwrap_or_default();
+    authority.contains(':') && !authority.contains('@') && path.contains('@')
+}
+
+/// The URL of a target in a driver's own form, and its options. Nothing is encoded there, and a '#'
+/// may be part of a password: options are what follows the last one, if there are such options.
+pub(crate) fn of_dialect<'a>(text: &'a str, kinds: &[&Kind]) -> Option<(String, &'a str)> {
+    let dialects = || kinds.iter().flat_map(|kind| kind.dialects);
+    let known = || {
+        kinds
+            .iter()
+            .flat_map(|kind| kind.options)
+            .chain(&Common::NAMES)
+    };
+    let is_known = |pair: &str| known().any(|name| pair.split('=').next() == Some(name));
+    let split = text.rsplit_once('#');
+    let split = split.filter(|(_, options)| options.split('&').all(is_known));
+    let forms = split.into_iter().chain([(text, "")]);
+    let mut urls = forms.filter_map(|(form, options)| {
+        let url = dialects().find_map(|dialect| dialect(form))?;
+        Some((url, options))
+    });
+    urls.next()
 }
 
 /// Splits what follows the scheme into authority, path and query.
@@ -282,14 +462,15 @@ pub(crate) fn split_options(text: &str) -> (&str, &str) {
 /// Parses the options of a target.
 fn parse_options(text: &str, kind: &Kind) -> Result<Vec<(String, Secret)>, Expected> {
     let options = pairs(text, decode)?;
+    let known = [kind.options, &Common::NAMES].concat();
     if options
         .iter()
-        .any(|(name, _)| !kind.options.contains(&name.as_str()))
+        .any(|(name, _)| !known.contains(&name.as_str()))
     {
-        return Err(match kind.options {
-            [] => Expected::new("expected no option after '#': there are none for this target"),
-            options => Expected::one_of("an unknown option after '#': expected", options),
-        });
+        return Err(Expected::one_of(
+            "an unknown option after '#': expected",
+            &known,
+        ));
     }
     let options = options.into_iter();
     Ok(options
@@ -318,15 +499,15 @@ pub(super) fn decode(text: &str) -> Result<String, Expected> {
     Ok(decoded.into_owned())
 }
 
+/// Whether a text has the form of a scheme.
+pub(super) fn is_scheme(name: &str) -> bool {
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(is_in_scheme)
+}
+
 /// A malformed target as it may be printed: scheme, host and port, and only where they cannot be
 /// anything else.
 pub fn shown(text: &str) -> String {
-    let is_scheme = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    };
     let (scheme, rest) = match text.split_once("://") {
         Some((name, rest)) if is_scheme(name) => (&text[..name.len() + 3], rest),
         _ => ("", text),

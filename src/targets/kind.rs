@@ -19,6 +19,8 @@ pub struct Kind {
     pub settings: &'static [Setting],
     /// The parameters after the `?` of a URL.
     pub parameters: Parameters,
+    /// The forms of its drivers that are no URLs: each is made a URL, if the text has that form.
+    pub dialects: &'static [Dialect],
     /// The options after the `#` of a target.
     pub options: &'static [&'static str],
     /// Its reasons, and its own versions of common ones.
@@ -33,6 +35,9 @@ pub struct Kind {
     /// address, to what is to be printed.
     pub parse: Option<Parse>,
 }
+
+/// Makes a URL of a text in a driver's own form; `None` if it has another form.
+pub type Dialect = fn(&str) -> Option<String>;
 
 /// Makes a probe of an address.
 pub type Parse = fn(&mut Address, &Defaults<'_>) -> Result<Box<dyn Probe>, Expected>;
@@ -96,9 +101,14 @@ impl Setting {
 /// The parameters of a kind's URLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameters {
-    /// These. They are printed; others are errors in a target that is written for `wait`, and passed
-    /// over in an application's own URL.
-    Known(&'static [&'static str]),
+    /// These. Others are errors in a target that is written for `wait`, and passed over in an
+    /// application's own URL.
+    Known {
+        /// Those that are printed.
+        shown: &'static [&'static str],
+        /// Those that are not, such as the words of other drivers for the same.
+        others: &'static [&'static str],
+    },
     /// Part of what is sent. They may hold keys and tokens, and are never printed.
     Opaque,
 }
@@ -132,10 +142,21 @@ impl Kind {
             && (rest.is_empty() || rest.starts_with(b"_"))
     }
 
-    /// The scheme of this name, in upper or lower case.
+    /// Its schemes without their aliases.
+    pub fn main_schemes(&self) -> impl Iterator<Item = &'static Scheme> {
+        let is_main = |scheme: &&Scheme| self.scheme(scheme.name) == Some(*scheme);
+        self.schemes.iter().filter(is_main)
+    }
+
+    /// The scheme of this name, in upper or lower case. The driver that may follow a `+` is passed
+    /// over, as in `scheme+driver`.
     pub fn scheme(&self, name: &str) -> Option<&'static Scheme> {
-        let is_it = |scheme: &&Scheme| scheme.name.eq_ignore_ascii_case(name);
-        let found = self.schemes.iter().find(is_it)?;
+        let find = |name: &str| {
+            let is_it = |scheme: &&Scheme| scheme.name.eq_ignore_ascii_case(name);
+            self.schemes.iter().find(is_it)
+        };
+        let without_driver = name.split('+').next().unwrap_or(name);
+        let found = find(name).or_else(|| find(without_driver))?;
         // An alias differs in its name alone.
         self.schemes
             .iter()

@@ -12,17 +12,21 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use humantime::format_duration;
 
 use crate::net::At;
 #[cfg(feature = "tls")]
 use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
-use crate::probe::Probe;
+use crate::probe::{NotReady, Probe, reason};
 #[cfg(feature = "tls")]
 use crate::settings::environment;
+use crate::settings::parse_duration;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
-pub use kind::{Kind, Parameters, Parse, Scheme, Setting};
-pub use secret::{Password, Secret, SecretFile};
+pub use kind::{Dialect, Kind, Parameters, Parse, Scheme, Setting};
+pub use secret::{Password, Secret, SecretFile, Source};
 
 /// A target, complete. `Display` is its name in the log; no secret is in it.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Target {
     pub kind: &'static Kind,
     /// The way to try it.
     pub probe: Box<dyn Probe>,
+    /// The options that every kind has.
+    pub common: Common,
     name: String,
     /// Where a connection is made, if one is.
     at: Option<At>,
@@ -45,6 +51,7 @@ impl Target {
         Self {
             kind,
             probe,
+            common: Common::default(),
             at: None,
             identity: Secret::new(name.clone()),
             name,
@@ -65,19 +72,52 @@ impl Target {
     pub fn at(mut address: Address, defaults: &Defaults<'_>) -> Result<Self, Expected> {
         let kind = address.kind;
         let identity = address.identity();
+        let common = Common::of(&address)?;
         let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
         let at = match kind.parameters {
-            Parameters::Known(_) => address.at()?,
+            Parameters::Known { .. } => address.at()?,
             Parameters::Opaque => At::Tcp(address.endpoint.clone()),
         };
         let probe = parse(&mut address, defaults)?;
         Ok(Self {
             kind,
             probe,
+            common,
             name: address.to_string(),
             at: Some(at),
             identity,
         })
+    }
+
+    /// Its parts, for people: how it was understood.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = vec![("kind", self.kind.title.to_owned())];
+        match &self.at {
+            Some(At::Tcp(endpoint)) => parts.push(("address", endpoint.to_string())),
+            Some(At::Socket(path)) => parts.push(("socket", path.display().to_string())),
+            None => {}
+        }
+        parts.extend(self.probe.description());
+        let Common {
+            is_gone,
+            is_optional,
+            stable,
+            connect_timeout,
+        } = self.common;
+        let flags = [("gone", is_gone), ("optional", is_optional)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
+        parts.extend(flags.map(|(name, _)| (name, "yes".to_owned())));
+        let durations = [("stable", stable), ("connect timeout", connect_timeout)];
+        let durations = durations
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        parts.extend(durations.map(|(name, value)| (name, format_duration(value).to_string())));
+        let ready_when = match is_gone {
+            true => "nothing is there: no process listens, or there is no such name or path",
+            false => self.kind.ready_when,
+        };
+        parts.push(("ready when", ready_when.to_owned()));
+        parts
     }
 
     /// Whether it is the same target, down to the password.
@@ -94,6 +134,42 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+/// The options that every kind has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Common {
+    /// `gone`: ready when nothing is there.
+    pub is_gone: bool,
+    /// `optional`: not ready in time is a warning.
+    pub is_optional: bool,
+    /// `stable`: ready only after it has stayed so for this long.
+    pub stable: Option<Duration>,
+    /// `connect-timeout`, in the place of the one for all.
+    pub connect_timeout: Option<Duration>,
+}
+
+impl Common {
+    /// Their names.
+    pub const NAMES: [&str; 4] = ["gone", "optional", "stable", "connect-timeout"];
+
+    fn of(address: &Address) -> Result<Self, Expected> {
+        let duration = |name| match address.option(name) {
+            None => Ok(None),
+            Some(text) => match parse_duration(text).filter(|duration| !duration.is_zero()) {
+                None => Err(Expected::new(format!(
+                    "expected {name} to be seconds above 0, or a duration such as 500ms"
+                ))),
+                duration => Ok(duration),
+            },
+        };
+        Ok(Self {
+            is_gone: address.option("gone").is_some(),
+            is_optional: address.option("optional").is_some(),
+            stable: duration("stable")?,
+            connect_timeout: duration("connect-timeout")?,
+        })
     }
 }
 
@@ -120,12 +196,18 @@ impl Expected {
         Self::new(format!("{what} {names}"))
     }
 
-    /// A scheme of one of these kinds.
-    fn scheme(kinds: &[&'static Kind]) -> Self {
-        let schemes = kinds.iter().flat_map(|kind| kind.schemes);
+    /// A scheme of one of these kinds. The one that is there is named, if it cannot be anything else.
+    fn scheme(name: &str, kinds: &[&'static Kind]) -> Self {
+        let schemes = kinds.iter().flat_map(|kind| kind.main_schemes());
         let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
         let schemes = schemes.join("://…, ");
-        Self::new(format!("expected HOST:PORT, {schemes}://… or env:NAME"))
+        let unknown = match address::is_scheme(name) {
+            true => format!("the scheme {name} is unknown: "),
+            false => String::new(),
+        };
+        Self::new(format!(
+            "{unknown}expected HOST:PORT, {schemes}://… or env:NAME"
+        ))
     }
 
     /// A kind that is compiled in.
@@ -148,13 +230,16 @@ pub fn one_of<T: Copy>(what: &str, name: &str, values: &[(&str, T)]) -> Result<T
     })
 }
 
+/// The value of a variable, `None` if it is empty. One that is a secret is taken exactly as it is.
+pub type Lookup<'a> = dyn Fn(&str, bool) -> Result<Option<String>, Expected> + 'a;
+
 /// The settings of a kind, for targets that do not say themselves, and the variables that options
 /// name.
 pub struct Defaults<'a> {
     /// The kind.
     pub kind: &'static Kind,
-    /// The value of a variable, `None` if it is empty.
-    pub variable: &'a dyn Fn(&str) -> Result<Option<String>, Expected>,
+    /// The value of a variable by its name, and whether it is a secret.
+    pub variable: &'a Lookup<'a>,
     /// The contents of a file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Things that the user should know.
@@ -172,9 +257,44 @@ pub struct Login {
     pub database: Option<String>,
 }
 
+impl Login {
+    /// Its parts, for people; not the password.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let password = self.password.as_ref();
+        let password = password.map(|password| format!("from {}", password.setting));
+        let parts = [
+            ("user", self.user.clone()),
+            ("password", password),
+            ("database", self.database.clone()),
+        ];
+        let parts = parts.into_iter();
+        parts
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// A denied login with a hint that names the setting of the password, and what looks wrong with
+    /// it.
+    pub fn explain(&self, why: NotReady, password: Option<&Secret>) -> NotReady {
+        if !why.is(&reason::ACCESS_DENIED) {
+            return why;
+        }
+        why.with_hint(match (&self.password, password.and_then(Secret::flaw)) {
+            (Some(Password { setting, .. }), Some(flaw)) => {
+                format!("check the password from {setting}: {flaw}")
+            }
+            (Some(Password { setting, .. }), None) => {
+                format!("check the user and the password, which is from {setting}")
+            }
+            (None, _) => "no password is set for this target".to_owned(),
+        })
+    }
+}
+
 impl Defaults<'_> {
     fn get(&self, suffix: &str) -> Result<Option<String>, Expected> {
-        (self.variable)(&format!("{}_{suffix}", self.kind.variable()))
+        let name = format!("{}_{suffix}", self.kind.variable());
+        (self.variable)(&name, suffix == "PASSWORD")
     }
 
     /// The login of a target: from the address, from its options, or from the kind's settings. What
@@ -187,8 +307,19 @@ impl Defaults<'_> {
             None if self.kind.settings.contains(&setting) => self.get(setting.suffixes()[0]),
             own => Ok(own),
         };
-        address.user = or_default(address.user.take(), Setting::User)?;
+        let user = address
+            .option("user")
+            .map(str::to_owned)
+            .filter(|user| !user.is_empty())
+            .or(address.user.take());
+        address.user = or_default(user, Setting::User)?;
         let database = or_default(address.segment()?, Setting::Database)?;
+        let mut names = address.user.iter().chain(&database);
+        if names.any(|name| name.contains('\0')) {
+            return Err(Expected::new(
+                "expected a user and a database without a NUL (%00)",
+            ));
+        }
         match &database {
             Some(database) => address.set_segment(database),
             None => address.path.clear(),
@@ -215,49 +346,59 @@ impl Defaults<'_> {
                 "expected one of a password, password-file and password-env",
             ));
         }
-        let given = |text: String| Some(Password::Given(Secret::new(text)));
-        let from_file = |path: &str| Some(Password::File(SecretFile::new(path)));
+        let given = |secret: Secret, setting: String| {
+            let source = Source::Given(secret);
+            Ok(Some(Password { source, setting }))
+        };
+        let from_file = |path: &str, setting: String| {
+            let source = Source::File(SecretFile::new(path));
+            Ok(Some(Password { source, setting }))
+        };
         if let Some(password) = &address.password {
-            return Ok(Some(Password::Given(password.clone())));
+            return given(password.clone(), "the URL".to_owned());
         }
         if let Some(path) = file {
-            return Ok(from_file(path));
+            return from_file(path, format!("the file {}", SecretFile::new(path)));
         }
         if let Some(name) = variable {
-            let value = (self.variable)(name)?;
+            let value = (self.variable)(name, true)?;
             let value = value.ok_or_else(|| {
                 Expected::new("expected password-env to name a variable that is set")
             })?;
-            return Ok(given(value));
+            return given(Secret::new(value), name.to_owned());
         }
+        let variable = self.kind.variable();
         match (self.get("PASSWORD")?, self.get("PASSWORD_FILE")?) {
-            (Some(_), Some(_)) => {
-                let variable = self.kind.variable();
-                Err(Expected::new(format!(
-                    "expected one of {variable}_PASSWORD and {variable}_PASSWORD_FILE, not both"
-                )))
-            }
-            (Some(password), None) => Ok(given(password)),
-            (None, Some(path)) => Ok(from_file(&path)),
+            (Some(_), Some(_)) => Err(Expected::new(format!(
+                "expected one of {variable}_PASSWORD and {variable}_PASSWORD_FILE, not both"
+            ))),
+            (Some(password), None) => given(Secret::new(password), format!("{variable}_PASSWORD")),
+            (None, Some(path)) => from_file(&path, format!("{variable}_PASSWORD_FILE")),
             (None, None) => Ok(None),
         }
     }
 
-    /// How TLS is to be made, with the files that the target's options or the variables name.
+    /// How TLS is to be made, with the files that the target's options, a parameter or the variables
+    /// name.
     ///
     /// # Errors
     /// Files that cannot be read or hold no certificates, and a certificate without its key.
     #[cfg(feature = "tls")]
-    pub fn tls(&self, address: &Address, verification: Verification) -> Result<Tls, Expected> {
+    pub fn tls(
+        &self,
+        address: &Address,
+        verification: Verification,
+        authorities: Option<&str>,
+    ) -> Result<Tls, Expected> {
         let read = |what: &str, path: &str| {
             (self.file)(Path::new(path))
                 .map_err(|error| Expected::new(format!("expected {what} to be readable: {error}")))
         };
         let name = |option, variable: &str| match address.option(option) {
             Some(path) => Ok(Some(path.to_owned())),
-            None => (self.variable)(variable),
+            None => (self.variable)(variable, false),
         };
-        let authorities = match address.option("ca-file") {
+        let authorities = match address.option("ca-file").or(authorities) {
             None => Vec::new(),
             Some(path) => certificates_from_pem(&read("ca-file", path)?).ok_or_else(|| {
                 Expected::new("expected ca-file to hold certificates in PEM format")
@@ -304,6 +445,32 @@ impl Defaults<'_> {
     pub fn notice(&self, text: String) {
         self.notices.borrow_mut().push(text);
     }
+}
+
+/// Splits `Name=value;…`, names in lower case; `None` if it has another form. A value may be quoted.
+pub fn key_values(text: &str, separator: char) -> Option<Vec<(String, String)>> {
+    let mut quote = None;
+    let is_separator = |c: char| {
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            _ => {}
+        }
+        quote.is_none() && c == separator
+    };
+    let parts = text.split(is_separator).map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_ ".contains(c));
+        let quoted = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+        (is_name && !name.is_empty()).then(|| (name, value.to_owned()))
+    };
+    parts.map(pair).collect()
 }
 
 /// The variable's name, if a text is `env:NAME`. `env:3306` is a host and its port.

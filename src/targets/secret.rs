@@ -28,13 +28,48 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A password, and the setting that it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Password {
+    /// The password, or where it is.
+    pub source: Source,
+    /// The setting, in words that follow "from".
+    pub setting: String,
+}
+
 /// The source of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Password {
+pub enum Source {
     /// The password itself.
     Given(Secret),
     /// A file that holds it, read anew for every attempt.
     File(SecretFile),
+}
+
+impl Secret {
+    /// What looks wrong with a password, without any part of it.
+    pub fn flaw(&self) -> Option<&'static str> {
+        let text = self.expose();
+        let is_in =
+            |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+        if text.is_empty() {
+            Some("it is empty")
+        } else if text.ends_with(['\n', '\r']) {
+            Some("it ends in a line end")
+        } else if text.starts_with('\u{feff}') {
+            Some("it begins with a byte order mark")
+        } else if is_in('"') || is_in('\'') {
+            Some("it is in quotes")
+        } else if text.contains(" #") {
+            Some("it holds ' #', which begins a comment elsewhere")
+        } else if text.contains("${") {
+            Some("it holds '${', which nothing has expanded")
+        } else if text.contains('\0') {
+            Some("it holds a NUL")
+        } else {
+            None
+        }
+    }
 }
 
 /// A file that holds a secret.
@@ -58,9 +93,11 @@ impl SecretFile {
     /// `missing`, where the file is missing, empty, unreadable or not text.
     pub fn parse(&self, contents: io::Result<Vec<u8>>) -> Result<Secret, NotReady> {
         let missing = |what: &str| {
-            let reason = reason::MISSING
-                .with_hint("does the secret exist, is it mounted, and may this user read it?");
-            NotReady::new(&reason, format!("the password's file {self} {what}"))
+            NotReady::new(
+                &reason::MISSING,
+                format!("the password's file {self} {what}"),
+            )
+            .with_hint("does the secret exist, is it mounted, and may this user read it?")
         };
         let contents = contents.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => missing("does not exist"),

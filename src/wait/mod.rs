@@ -32,20 +32,25 @@ pub async fn all(
     let start = Instant::now();
     // A deadline too far away for the clock is as good as none.
     let deadline = timing.timeout.and_then(|after| start.checked_add(after));
-    let stop = stop.with_deadline(deadline);
     let network = Arc::new(network);
     let descriptors = sys::free_descriptors() / targets.len().max(1);
     let mut waits: JoinSet<Result<(), Reporter>> = targets
         .into_iter()
         .map(|target| {
+            let connect_timeout = target.common.connect_timeout;
             let wait = Wait {
                 reporter: Reporter::new(&target, start, &live),
                 target: Arc::new(target),
                 network: Arc::clone(&network),
                 overlap: Overlap::new(descriptors),
-                timing,
+                timing: Timing {
+                    connect_timeout: connect_timeout.unwrap_or(timing.connect_timeout),
+                    ..timing
+                },
                 start,
-                stop: stop.clone(),
+                signal: stop.clone(),
+                // One of its own: a target that has an end of its own ends no other.
+                stop: Stop::default().with_deadline(deadline),
             };
             wait.run()
         })
@@ -61,7 +66,12 @@ pub async fn all(
         match ended {
             Ok(Some(Ok(Ok(())))) => continue,
             Ok(Some(_)) if stop.is_by_signal() => {}
-            Ok(Some(Ok(Err(mut reporter)))) if !is_check => reporter.timed_out(),
+            Ok(Some(Ok(Err(mut reporter)))) if !is_check => {
+                reporter.timed_out();
+                if reporter.is_optional() {
+                    continue;
+                }
+            }
             Ok(Some(Ok(Err(mut reporter)))) if all_ready => reporter.failed_check(),
             Ok(Some(_)) => {}
             Ok(None) => return all_ready,

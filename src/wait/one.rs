@@ -38,6 +38,9 @@ pub(super) struct Wait {
     pub(super) overlap: Overlap,
     pub(super) timing: Timing,
     pub(super) start: Instant,
+    /// The end of the wait by a signal.
+    pub(super) signal: Stop,
+    /// The end of the wait for this target.
     pub(super) stop: Stop,
     pub(super) reporter: Reporter,
 }
@@ -89,6 +92,8 @@ impl Wait {
         // How long the last login took: one that could not be finished is not begun, even if it takes
         // twice as long.
         let mut login = Duration::ZERO;
+        // Since when it has been ready, where that alone is not enough.
+        let mut ready_since = None;
         let is_ready = loop {
             if next.is_some_and(|next| next <= Instant::now()) {
                 next = None;
@@ -109,7 +114,10 @@ impl Wait {
             if let Some(warning) = cx.warning() {
                 self.reporter.warn(warning);
             }
-            let Err(why) = result else { break true };
+            let why = match self.judge(result, &mut ready_since) {
+                Ok(()) => break true,
+                Err(why) => why,
+            };
             let mut retry = why.reason.retry;
             if let Some(trial) = trial.filter(|trial| trial.cx.stage() >= Stage::Talking) {
                 login = trial.start.elapsed();
@@ -127,11 +135,36 @@ impl Wait {
             let is_in_time = |begin: &Instant| end.is_none_or(|end| *begin + login * 2 < end);
             next = begin.filter(|begin| is_in_time(begin) && !trials.is_working());
         };
-        if self.finish(trials, is_ready).await {
+        if self.finish(trials, is_ready, ready_since).await {
             self.reporter.ready();
             return Ok(());
         }
         Err(self.reporter)
+    }
+
+    /// The meaning of a result under the options that every kind has.
+    fn judge(
+        &self,
+        result: Result<(), NotReady>,
+        ready_since: &mut Option<Instant>,
+    ) -> Result<(), NotReady> {
+        let common = self.target.common;
+        let result = match result {
+            Ok(()) if common.is_gone => Err(NotReady::new(&reason::STILL_THERE, "it is there")),
+            Err(why) if common.is_gone && why.is_absence() => Ok(()),
+            result => result,
+        };
+        let (Ok(()), Some(stable)) = (&result, common.stable) else {
+            *ready_since = None;
+            return result;
+        };
+        let since = ready_since.get_or_insert_with(Instant::now).elapsed();
+        if since >= stable {
+            return Ok(());
+        }
+        let (since, stable) = (duration(since), duration(stable));
+        let detail = format!("it has been ready for {since} of {stable}");
+        Err(NotReady::new(&reason::STARTING, detail))
     }
 
     /// Begins an attempt.
@@ -162,7 +195,7 @@ impl Wait {
     /// Waits for the next thing to happen.
     async fn event(&self, trials: &mut Trials, wake: Option<Instant>) -> Event {
         let ended = pin!(trials.next());
-        let stopped = pin!(self.stop.stopped());
+        let stopped = pin!(self.signal.stopped());
         let due = pin!(async {
             match wake {
                 Some(at) => sleep_until(at).await,
@@ -221,7 +254,12 @@ impl Wait {
     }
 
     /// Lets what is under way end properly. Returns whether the target is ready.
-    async fn finish(&mut self, mut trials: Trials, mut is_ready: bool) -> bool {
+    async fn finish(
+        &mut self,
+        mut trials: Trials,
+        mut is_ready: bool,
+        mut ready_since: Option<Instant>,
+    ) -> bool {
         let grace = trials.each.iter().map(|trial| match trial.cx.stage() {
             Stage::Working => GRACE_OF_STATEMENTS,
             Stage::Talking => GRACE_OF_LOGINS,
@@ -242,7 +280,7 @@ impl Wait {
             && let Ok((cx, result)) = timeout_at(end, trials.next()).await
         {
             trials.remove(&cx);
-            is_ready |= result.is_ok();
+            is_ready |= self.judge(result, &mut ready_since).is_ok();
         }
         is_ready
     }

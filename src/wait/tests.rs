@@ -27,7 +27,11 @@ static TOY: Kind = Kind {
     title: "Toys",
     schemes: &[],
     settings: &[],
-    parameters: Parameters::Known(&[]),
+    parameters: Parameters::Known {
+        shown: &[],
+        others: &[],
+    },
+    dialects: &[],
     options: &[],
     reasons: &[&reason::REFUSED.with_hint(OWN_HINT)],
     codes: &[],

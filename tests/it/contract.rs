@@ -15,7 +15,8 @@ use compose_wait::settings::{
     parse_duration, split_list,
 };
 use compose_wait::targets::{
-    Address, Defaults, Expected, Login, Origin, Password, Secret, SecretFile, Target, env_reference,
+    Address, Defaults, Expected, Login, Origin, Password, Secret, SecretFile, Source, Target,
+    env_reference,
 };
 use proptest::prelude::*;
 use tracing_subscriber::filter::LevelFilter;
@@ -68,6 +69,7 @@ impl Given {
             &self.cli(),
             &Surroundings {
                 variable: &|name| self.vars.get(name).map(OsString::from),
+                names: &|| self.vars.keys().map(OsString::from).collect(),
                 file: &|path| match self.files.get(path.to_str().expect("UTF-8")) {
                     Some(contents) => Ok(contents.to_vec()),
                     None => Err(io::ErrorKind::NotFound.into()),
@@ -378,7 +380,7 @@ fn login_of(
     let mut address = Address::parse(text, KINDS, kind.copied(), Origin::Ours)?;
     let defaults = Defaults {
         kind: address.kind,
-        variable: &|name| {
+        variable: &|name, _| {
             let found = variables.iter().find(|(other, _)| *other == name);
             Ok(found.map(|(_, value)| (*value).to_owned()))
         },
@@ -392,15 +394,22 @@ fn login_of(
 #[test]
 fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() {
     let some = |text: &str| Some(text.to_owned());
-    let given = |text: &str| Some(Password::Given(Secret::new(text)));
+    let from = |setting: &str, source: Source| {
+        let setting = setting.to_owned();
+        Some(Password { source, setting })
+    };
+    let given = |setting: &str, text: &str| from(setting, Source::Given(Secret::new(text)));
     let variables = [
         ("WAIT_MYSQL_USER", "app"),
         ("WAIT_MYSQL_PASSWORD", " p%40ss,\n"),
         ("WAIT_MYSQL_DATABASE", "sh/op"),
         ("TOKEN", "from-a-variable"),
     ];
-    let default = given(" p%40ss,\n"); // as it is: only a URL is encoded
-    let file = Some(Password::File(SecretFile::new("/run/secrets/db")));
+    let default = given("WAIT_MYSQL_PASSWORD", " p%40ss,\n"); // as it is: only a URL is encoded
+    let file = from(
+        "the file /run/secrets/db",
+        Source::File(SecretFile::new("/run/secrets/db")),
+    );
     for (text, printed, user, password, database) in [
         ("db", "app@db:3306/sh%2Fop", "app", default.clone(), "sh/op"),
         (
@@ -414,22 +423,28 @@ fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() 
             "other:own@db/theirs",
             "other@db:3306/theirs",
             "other",
-            given("own"),
+            given("the URL", "own"),
             "theirs",
         ),
-        ("o:@db", "o@db:3306/sh%2Fop", "o", given(""), "sh/op"),
+        (
+            "o:@db",
+            "o@db:3306/sh%2Fop",
+            "o",
+            given("the URL", ""),
+            "sh/op",
+        ),
         (
             "o:se%40cret@db:1",
             "o@db:1/sh%2Fop",
             "o",
-            given("se@cret"),
+            given("the URL", "se@cret"),
             "sh/op",
         ),
         (
             "db#password-env=TOKEN",
             "app@db:3306/sh%2Fop",
             "app",
-            given("from-a-variable"),
+            given("TOKEN", "from-a-variable"),
             "sh/op",
         ),
         (
@@ -499,13 +514,15 @@ fn files_of_passwords_are_not_read_by_the_settings() {
 
 #[test]
 fn options_are_those_of_the_kind() {
-    let tls = "ca-file, cert-file";
-    let known = format!("query, tls, {tls}, key-file, password-file, password-env or cleartext");
+    let common = "gone, optional, stable or connect-timeout";
+    let known = format!(
+        "user, query, tls, ca-file, cert-file, key-file, password-file, password-env, cleartext, {common}"
+    );
     let unknown = format!("an unknown option after '#': expected {known}");
     let modes = "expected tls to be off, prefer, require, verify-ca or verify-full";
     for (target, expected) in [
         ("app@db#quer=SELECT 1", &*unknown),
-        ("app@db#query=SELECT 1&user=x", &unknown),
+        ("app@db#query=SELECT 1&usr=x", &unknown),
         ("app@db#tls=maybe", modes),
         (
             "app@db#password-env=NOT_SET",
@@ -517,11 +534,14 @@ fn options_are_those_of_the_kind() {
         assert!(error.starts_with("--mysql: …@db"), "{error}");
         assert!(error.ends_with(expected), "{error}");
     }
-    let none = "expected no option after '#': there are none for this target";
-    let of_http = format!("an unknown option after '#': expected {tls} or key-file");
-    for (target, expected) in [("db:1#query=x", none), ("http://web/#query=x", &of_http)] {
+    for (target, own) in [
+        ("db:1#query=x", ""),
+        ("http://web/#query=x", "ca-file, cert-file, key-file, "),
+        ("postgres://db#query=x", ""),
+    ] {
         let error = args(["--for", target]).error();
-        assert!(error.ends_with(expected), "{error}");
+        let unknown = format!("an unknown option after '#': expected {own}{common}");
+        assert!(error.ends_with(&unknown), "{error}");
     }
     // They are for wait alone: not part of the name, and each makes another target.
     let given = vars([
@@ -606,7 +626,8 @@ fn targets_are_printed_as_they_are_parsed() {
 fn errors_say_which_part_of_a_target_was_expected() {
     let host = "expected a host name, an IPv4 address or [IPv6]";
     let port = "expected a port from 1 to 65535";
-    let at = "an '@' after the host: in a URL, special characters are percent-encoded";
+    let at = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, \
+              ? is %3F, # is %23 and @ is %40";
     for (text, expected) in [
         ("db", "expected HOST:PORT"),
         ("[::1]", "expected HOST:PORT"),
@@ -621,7 +642,10 @@ fn errors_say_which_part_of_a_target_was_expected() {
         ("[::1:80", host),
         ("[db]:80", host),
         ("user@db:80", "expected HOST:PORT"),
-        ("ftp://db:21", "expected HOST:PORT, tcp://…"),
+        (
+            "gopher://db:21",
+            "the scheme gopher is unknown: expected HOST:PORT, tcp://…",
+        ),
         ("http://web:0", port),
         ("http://web:x", port),
         ("http://", "expected a host"),
@@ -630,7 +654,7 @@ fn errors_say_which_part_of_a_target_was_expected() {
         ("mysql://db:99999", port),
         ("mysql://", "expected a host"),
         ("mysql://a b/", host),
-        ("mysql://u:p#x@db/shop", "an unknown option after '#'"),
+        ("mysql://u:p#x@db/shop", at),
         ("mysql://u:1/x@db", at),
         ("http://u:p@s/s@web/", at),
         ("mysql://u:%ff@db", "percent-encoding that is not UTF-8"),
@@ -641,7 +665,7 @@ fn errors_say_which_part_of_a_target_was_expected() {
             "expected ssl-mode to be DISABLED, PREFERRED,",
         ),
         (
-            "mysql://db?sslmode=x",
+            "mysql://db?charset=x",
             "an unknown parameter: expected ssl-mode or socket",
         ),
         ("mysql://db?socket=run/mysqld.sock", "expected socket=/PATH"),
@@ -751,6 +775,7 @@ fn log_settings_of(given: &Given, is_terminal: bool) -> Result<log::Settings, St
     let cli = given.cli();
     let surroundings = Surroundings {
         variable: &|name| given.vars.get(name).map(OsString::from),
+        names: &Vec::new,
         file: &|_| unreachable!(),
         is_terminal,
     };
@@ -791,10 +816,20 @@ fn log_settings_are_names() {
         settings(given).map(|settings| settings.level),
         Ok(LevelFilter::OFF)
     );
-    let error = settings(vars([("WAIT_LOGGER_LEVEL", "loud")])).expect_err("no such level");
+    // docker-compose-wait ignored such a variable.
+    let loud = [("WAIT_LOGGER_LEVEL", "loud")];
+    assert_eq!(settings(vars(loud)), Ok(log::Settings::default()));
+    assert_eq!(
+        vars(loud).notices(),
+        [
+            "WAIT_LOGGER_LEVEL: loud: expected off, error, warn, info, debug or trace; \
+             the default is used"
+        ]
+    );
+    let error = settings(args(["--log-level", "loud"])).expect_err("no such level");
     assert_eq!(
         error,
-        "WAIT_LOGGER_LEVEL: loud: expected off, error, warn, info, debug or trace"
+        "--log-level: loud: expected off, error, warn, info, debug or trace"
     );
     assert!(settings(args(["--log-format", "xml"])).is_err());
 }

@@ -268,6 +268,10 @@ fn the_calls_for_those_who_move_from_another_program_are_understood() {
             };
             let surroundings = Surroundings {
                 variable: &variable,
+                names: &|| {
+                    let names = variables.iter().filter_map(|word| word.split('=').next());
+                    names.map(Into::into).collect()
+                },
                 file: &|path| panic!("{path:?} is not needed"),
                 is_terminal: false,
             };

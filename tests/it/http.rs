@@ -149,7 +149,7 @@ fn a_failed_check_is_one_line_and_exit_1() {
         ("http://a b/".to_owned(), "--check: http://"),
         (
             "gopher://localhost".to_owned(),
-            "--check: gopher://localhost: expected HOST:PORT",
+            "--check: gopher://localhost: the scheme gopher is unknown: expected HOST:PORT",
         ),
         (
             format!("http://localhost:99999/{}", "x".repeat(100_000)),

@@ -16,6 +16,7 @@ mod handover;
 mod http;
 mod image;
 mod mysql;
+mod options;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
@@ -28,6 +29,8 @@ mod settings;
 mod soak;
 mod support;
 mod swarm;
+#[cfg(target_os = "linux")]
+mod urls;
 mod waiting;
 #[cfg(target_os = "linux")]
 #[path = "../../benches/peers/world.rs"]

@@ -439,7 +439,8 @@ async fn no_failure_prints_it() {
             };
             runs.push((name, wait, Box::new(check)));
         }
-        // These two need a setting of their own.
+        let still_there = format!("{}#gone", world.ready[0]);
+        // These need a setting or an option of their own.
         for (target, (name, value), reason) in [
             (
                 &world.ready[0],
@@ -451,6 +452,7 @@ async fn no_failure_prints_it() {
                 ("WAIT_HOST_CONNECT_TIMEOUT", "500ms"),
                 "timed_out",
             ),
+            (&still_there, ("WAIT_AFTER", "0"), "still_there"),
         ] {
             let wait = logging(("trace", "json"))
                 .var("WAIT_TIMEOUT", "0")
@@ -477,7 +479,7 @@ async fn no_failure_prints_it() {
     let all = reason::COMMON.iter().chain(of_kinds);
     let all: BTreeSet<_> = all.map(|reason| reason.name).collect();
     let others: Vec<_> = all.difference(&reasons).copied().collect();
-    assert_eq!(others, ["query_empty", "timed_out"]);
+    assert_eq!(others, ["query_empty", "still_there", "timed_out"]);
 }
 
 #[tokio::test]
@@ -521,28 +523,45 @@ const MISTAKES: &str = r#"
 2 | expected one name after the host | WAIT_HOSTS=mysql://app:{}@db/a/b
 2 | expected a host name | WAIT_HOSTS=mysql://app:{}@d b/
 2 | percent-encoding that is not UTF-8 | WAIT_HOSTS=mysql://app:%ff{word}@db/
-2 | an '@' after the host | WAIT_HOSTS=mysql://app:1/{word}@db/
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS="mysql://app:{}@db/shop"
+2 | percent-encoded | WAIT_HOSTS=mysql://app:1/{word}@db/
+1 | the value is in quotes | WAIT_HOSTS="mysql://app:{word}@127.0.0.1:1/shop" | WAIT_TIMEOUT=0
+2 | expected no quotes | WAIT_HOSTS="mysql://app:{word}@db/shop
 2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
 2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=postgres://app:{}@db/shop
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=memcached://:{}@cache:11211
+2 | is unknown: expected HOST:PORT, tcp:// | WAIT_HOSTS=gopher://app:{}@db/shop
+1 | only the port is checked | WAIT_HOSTS=postgres://app:{word}@127.0.0.1:1/shop | WAIT_TIMEOUT=0
+1 | refused | WAIT_HOSTS=env:DB | DB=rediss://127.0.0.1:1/0?user=app&password={word} | WAIT_TIMEOUT=0
+2 | expected a port | WAIT_HOSTS=postgres://app:{}@db:x/shop
+2 | percent-encoded | WAIT_HOSTS=postgres://app:1/{word}@db/shop
 2 | expected a port | WAIT_HOSTS=http://app:{}@web:x/
 2 | expected a port | WAIT_HOSTS=http://app:{word}
-2 | expected HOST:PORT, tcp:// | WAIT_HOSTS=jdbc:mysql://db/shop?password={}
+1 | has a password and no user | WAIT_HOSTS=env:DB | DB=jdbc:mysql://127.0.0.1:1/shop?password={word} | WAIT_TIMEOUT=0
+1 | refused | WAIT_HOSTS=env:DB | DB=jdbc:mysql://127.0.0.1:1/shop?user=app&password={word} | WAIT_TIMEOUT=0
+1 | refused | WAIT_HOSTS=env:DB | DB=app:{word}@tcp(127.0.0.1:1)/shop | WAIT_TIMEOUT=0
+1 | refused | WAIT_HOSTS=env:DB | DB=Server=127.0.0.1;Port=1;Uid=app;Pwd={word} | WAIT_TIMEOUT=0
+2 | env:DB: expected a port | WAIT_HOSTS=env:DB | DB=jdbc:mysql://db:x/shop?user=app&password={}
+2 | env:DB: expected a port | WAIT_HOSTS=env:DB | DB=app:{}@tcp(db:x)/shop
+2 | env:DB: expected | WAIT_HOSTS=env:DB | DB=app:{}@tcp(db:3306/shop
+2 | env:DB: expected a port | WAIT_HOSTS=env:DB | DB=Server=db;Port=x;Uid=app;Pwd={word}
+2 | env:DB: expected | WAIT_HOSTS=env:DB | DB=host=db port=x user=app password={} dbname=shop
+2 | env:DB: expected ssl-mode to be | WAIT_HOSTS=env:DB | DB=r2dbc:mysql://app:{}@db/shop?sslMode={word}
+2 | env:DB: expected no ${…} | WAIT_HOSTS=env:DB | DB=mysql://app:{word}${X}@db/shop
+2 | env:DB: expected a user and a database without a NUL | WAIT_HOSTS=env:DB | DB=mysql://a%00:{word}@db/shop
+2 | expected no ${…} | WAIT_HOSTS=mysql://app:{word}${X}@db/shop
+2 | targets are separated by commas | WAIT_HOSTS=db:1;{word}
 2 | expected a port | WAIT_HOSTS=mysql:host=db;password={word}
 2 | expected HOST:PORT | WAIT_HOSTS=Server=db;Password={}
 2 | expected a port | WAIT_MYSQL=app:{}@db:x
 2 | expected a port | WAIT_MYSQL=app:{word}
-2 | an unknown option after '#' | WAIT_MYSQL=app:{word}#@db
+2 | percent-encoded | WAIT_MYSQL=app:{word}#@db
 2 | an unknown option after '#' | WAIT_MYSQL=app@db#password={}
 2 | an unknown option after '#' | WAIT_HOSTS=http://app:{}@web/#{word}
-2 | expected no option after '#' | WAIT_HOSTS=tcp://web:80#{word}
+2 | an unknown option after '#' | WAIT_HOSTS=tcp://web:80#{word}
 2 | expected one of a password, | WAIT_MYSQL=app:{}@db#password-file=/f
 2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
 2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
 2 | expected a mysql:// URL | WAIT_MYSQL=redis://:{}@cache:6379
-2 | expected a port | WAIT_MYSQL=app:{}@tcp(db:3306)/shop
+2 | expected a port | WAIT_MYSQL=app:{}@udp(db:3306)/shop
 2 | expected a host name | WAIT_MYSQL=Server=db;Password={}
 2 | env:DB: expected HOST:PORT | WAIT_HOSTS=env:DB | DB={}
 2 | expected a port | WAIT_HOSTS=env:DB | DB=mysql://app:{}@db:x
@@ -562,7 +581,10 @@ const MISTAKES: &str = r#"
 2 | expected every quote to be closed | WAIT_COMMAND=mysql'-p{word}
 2 | expected every quote to be closed | WAIT_COMMAND=MYSQL_PWD='{word} mysql
 127 | cannot start MYSQL_PWD=…: not found | WAIT_COMMAND=MYSQL_PWD={word} mysql
-127 | cannot start …: not found | mysql://app:{}@db/shop | -- | node
+2 | …@db… is a target and no command: write /wait --for | mysql://app:{}@db/shop | -- | node
+2 | -t: a time limit is given as --timeout SECONDS | -t | {}
+0 | did you mean WAIT_HOSTS? | WAIT_HOST=mysql://app:{}@db/shop
+0 | there is no shell | WAIT_COMMAND=true {word} && true
 127 | cannot start …: not found | app:{}@db:3306 | node
 1 | http://127.0.0.1:1/?… is not ready | WAIT_HOSTS=http://127.0.0.1:1/?token={word} | WAIT_TIMEOUT=0
 2 | unexpected value 'mysql://…@db' | --help=mysql://app:{}@db
@@ -592,7 +614,15 @@ async fn no_mistake_prints_it() {
             panic!("{line}")
         };
         let (code, says): (i32, _) = (code.parse().expect("a status"), says.to_string());
-        let is_warning = says.contains("default is used") || says.contains("no user");
+        let warnings = [
+            "default is used",
+            "no user",
+            "in quotes",
+            "only the port",
+            "did you mean",
+            "no shell",
+        ];
+        let is_warning = warnings.iter().any(|warning| says.contains(warning));
         let mut add = |password: &str, loudness: (&'static str, &str), is_as_meant| {
             let mut wait = logging(loudness);
             for setting in settings {

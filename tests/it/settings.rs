@@ -75,7 +75,7 @@ fn usage_errors_say_where_the_help_is() {
             "a value is required for '--timeout <DURATION>' but none was supplied",
         ),
         (&["--tiemout=3"], "unexpected argument '--tiemout' found"),
-        (&["-t", "60"], "unexpected argument '-t' found"),
+        (&["-t", "60"], "-t: a time limit is given as --timeout 60"),
         (
             &["--timeout=1", "--timeout=2"],
             "the argument '--timeout <DURATION>' cannot be used multiple times",
@@ -174,4 +174,314 @@ fn a_file_of_certificates_must_hold_some() {
         wait().var("WAIT_TLS_CA_FILE", path),
         &format!("WAIT_TLS_CA_FILE: {path}: expected certificates in PEM format"),
     );
+}
+
+/// The targets of a dry run, and what is said about them.
+fn dry_run(wait: Wait) -> (Vec<String>, String) {
+    let outcome = wait.args(["--dry-run"]).run();
+    let lines = outcome.exits(0).stdout.lines();
+    let targets = lines.filter(|line| !line.starts_with(' ') && !line.starts_with("command: "));
+    (targets.map(str::to_owned).collect(), outcome.stderr)
+}
+
+#[test]
+fn what_surrounds_a_value_is_dropped_with_a_warning() {
+    let quotes = "the value is in quotes, which --env-file keeps";
+    for (name, value, flaw) in [
+        ("WAIT_HOSTS", "\"db:3306\"", quotes),
+        ("WAIT_HOSTS", "'db:3306'", quotes),
+        ("WAIT_HOSTS", "\"db:3306\" # the database", quotes),
+        ("WAIT_HOSTS", "\"db:3306\"\r", quotes),
+        (
+            "WAIT_HOSTS",
+            "db:3306\r",
+            "the value ends in a Windows line end",
+        ),
+        (
+            "WAIT_HOSTS",
+            "db:3306\r\n",
+            "the value ends in a Windows line end",
+        ),
+        (
+            "WAIT_HOSTS",
+            "db:3306 # the database",
+            "the value has a comment after it",
+        ),
+        ("WAIT_TIMEOUT", "\"60\"", quotes),
+        ("WAIT_TIMEOUT", "60\n", "the value ends in a line end"),
+        ("WAIT_COMMAND", "\"npm start\"", quotes),
+        ("WAIT_LOGGER_LEVEL", "'info'", quotes),
+        (
+            "WAIT_INIT",
+            "auto\r",
+            "the value ends in a Windows line end",
+        ),
+    ] {
+        let wait = match name {
+            "WAIT_HOSTS" => wait(),
+            _ => wait().var("WAIT_HOSTS", "db:3306"),
+        };
+        let (targets, said) = dry_run(wait.var(name, value));
+        assert_eq!(targets, ["db:3306"], "{name}={value}");
+        assert_eq!(
+            said,
+            format!("wait: warning: {name}: {flaw}: dropped\n"),
+            "{value}"
+        );
+    }
+    // A line end separates the items of a list, and these are in the values themselves.
+    for (name, value) in [
+        ("WAIT_HOSTS", "db:3306\n"),
+        ("WAIT_HOSTS", "db:3306\n \n"),
+        ("WAIT_COMMAND", "sh -c 'a # b'\n"),
+        ("WAIT_COMMAND", "'a' 'b'"),
+    ] {
+        let wait = match name {
+            "WAIT_HOSTS" => wait(),
+            _ => wait().var("WAIT_HOSTS", "db:3306"),
+        };
+        let (targets, said) = dry_run(wait.var(name, value));
+        assert_eq!(
+            (targets, said),
+            (vec!["db:3306".to_owned()], String::new()),
+            "{value}"
+        );
+    }
+    let both = wait().var("WAIT_COMMAND", "sh -c 'echo a # b'\n").run();
+    assert_eq!(both.exits(0).stdout, "a\n");
+}
+
+#[test]
+fn plain_targets_may_be_separated_by_blanks_alone() {
+    let (targets, said) = dry_run(wait().var("WAIT_HOSTS", "db:3306  redis:6379\tmq:5672, web:80"));
+    assert_eq!(targets, ["db:3306", "redis:6379", "mq:5672", "web:80"]);
+    assert_eq!(said, "");
+    is_unusable(
+        wait().var("WAIT_HOSTS", "db:3306 redis"),
+        "WAIT_HOSTS: db:…: expected a port from 1 to 65535",
+    );
+}
+
+#[test]
+fn mistakes_that_many_make_have_a_message_of_their_own() {
+    let schemes =
+        "HOST:PORT, tcp://…, http://…, https://…, mysql://…, redis://…, rediss://… or env:NAME";
+    let encode = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, ? is \
+                  %3F, # is %23 and @ is %40";
+    let links = "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
+                 service of that name (enableServiceLinks: false, or another name)";
+    let unexpanded = "expected no ${…}: it is the name of a variable, which nothing has expanded";
+    let nul = "expected a user and a database without a NUL (%00)";
+    for (value, line) in [
+        (
+            "\"db:3306, redis:6379",
+            "…: expected no quotes: the value is in quotes, which --env-file keeps".to_owned(),
+        ),
+        (
+            "db:3306;redis:6379",
+            "…: expected commas: targets are separated by commas".to_owned(),
+        ),
+        (
+            "gopher://db/",
+            format!("gopher://db…: the scheme gopher is unknown: expected {schemes}"),
+        ),
+        (
+            "mysql://app:se/cret@db/shop",
+            format!("mysql://…: {encode}"),
+        ),
+        (
+            "mysql://app:se#cret@db/shop",
+            format!("mysql://…: {encode}"),
+        ),
+        (
+            "mysql://app:se?cret@db/shop",
+            format!("mysql://…: {encode}"),
+        ),
+        (
+            "postgres://app:se/cret@db/shop",
+            format!("postgres://…: {encode}"),
+        ),
+        ("db:tcp://10.0.0.5:3306", format!("…: {links}")),
+        ("${DB_HOST}:3306", format!("…: {unexpanded}")),
+        ("db:${DB_PORT:-3306}", format!("…: {unexpanded}")),
+        (
+            "mysql://app:${DB_PASSWORD}@db/shop",
+            format!("mysql://…@db…: {unexpanded}"),
+        ),
+        ("mysql://a%00pp@db", format!("mysql://…@db: {nul}")),
+        ("mysql://app@db/sh%00op", format!("mysql://…@db…: {nul}")),
+        (
+            "localhost:3000/health",
+            "localhost:3000…: expected HOST:PORT; for a web page, write http://localhost:3000/…"
+                .to_owned(),
+        ),
+    ] {
+        is_unusable(
+            wait().var("WAIT_HOSTS", value),
+            &format!("WAIT_HOSTS: {line}"),
+        );
+    }
+    // Of an application's own URL nothing is shown.
+    for (value, line) in [
+        ("mysql://app:se/cret@db/shop", encode),
+        ("mysql://app:12/cret@db/shop", encode),
+        ("mysql://app:${DB_PASSWORD}@db/shop", unexpanded),
+        ("mysql://a%00pp@db", nul),
+    ] {
+        let wait = wait().var("WAIT_HOSTS", "env:DATABASE_URL");
+        is_unusable(
+            wait.var("DATABASE_URL", value),
+            &format!("WAIT_HOSTS: env:DATABASE_URL: {line}"),
+        );
+    }
+}
+
+#[test]
+fn a_check_of_a_page_without_a_scheme_shows_the_url() {
+    let check = wait().args(["--check", "localhost:3000/health"]).run();
+    let line = "wait: error: --check: localhost:3000…: expected HOST:PORT; for a web page, write \
+                http://localhost:3000/health\n";
+    assert_eq!(check.exits(1).stderr, line);
+}
+
+#[test]
+fn habits_of_other_programs_are_errors_that_show_the_call() {
+    let see = "(see /wait --help)";
+    for (args, line) in [
+        (
+            &["db:3306", "--", "node", "app.js"][..],
+            "db:3306 is a target and no command: write /wait --for db:3306 -- COMMAND",
+        ),
+        (
+            &["mysql://app:s3cret@db/shop", "node"],
+            "mysql://…@db… is a target and no command: write /wait --for mysql://…@db… -- COMMAND",
+        ),
+        (
+            &["-t", "60", "db:3306"],
+            "-t: a time limit is given as --timeout 60",
+        ),
+        (
+            &["-t", "s3cret"],
+            "-t: a time limit is given as --timeout SECONDS",
+        ),
+        (
+            &["-h", "db", "-p", "3306"],
+            "-h: a host is given as --for db:PORT",
+        ),
+    ] {
+        let outcome = wait().args(args).run();
+        assert_eq!(
+            outcome.exits(2).stderr,
+            format!("wait: error: {line} {see}\n")
+        );
+    }
+}
+
+#[test]
+fn settings_that_are_likely_mistakes_earn_a_warning() {
+    for (name, value, line) in [
+        (
+            "WAIT_HOST",
+            "db:3306",
+            "WAIT_HOST is no setting: did you mean WAIT_HOSTS?",
+        ),
+        (
+            "WAIT_TIMEOUTS",
+            "60",
+            "WAIT_TIMEOUTS is no setting: did you mean WAIT_TIMEOUT?",
+        ),
+        (
+            "WAIT_PATH",
+            "/x",
+            "WAIT_PATH is no setting: did you mean WAIT_PATHS?",
+        ),
+        (
+            "WAIT_MYSQL_PASSWORDS",
+            "s3cret",
+            "WAIT_MYSQL_PASSWORDS is no setting: did you mean WAIT_MYSQL_PASSWORD?",
+        ),
+        (
+            "WAIT_MYSQL_QUERY",
+            "SELECT 1",
+            "WAIT_MYSQL_QUERY is set, and there is no mysql target",
+        ),
+        (
+            "WAIT_MYSQL_USER",
+            "app",
+            "WAIT_MYSQL_USER is set, and there is no mysql target",
+        ),
+        (
+            "WAIT_MYSQL_PASSWORD",
+            "s3cret",
+            "WAIT_MYSQL_PASSWORD is set, and there is no mysql target",
+        ),
+        (
+            "WAIT_LOGGER_LEVEL",
+            "loud",
+            "WAIT_LOGGER_LEVEL: loud: expected off, error, warn, info, debug or trace; the default \
+             is used",
+        ),
+        (
+            "WAIT_LOG_FORMAT",
+            "xml",
+            "WAIT_LOG_FORMAT: xml: expected text or json; the default is used",
+        ),
+        (
+            "WAIT_COMMAND",
+            "npm run migrate && npm start",
+            "WAIT_COMMAND: there is no shell to understand &&: for one, write sh -c '…'",
+        ),
+        (
+            "WAIT_COMMAND",
+            "node app.js > /log",
+            "WAIT_COMMAND: there is no shell to understand >: for one, write sh -c '…'",
+        ),
+        (
+            "WAIT_COMMAND",
+            "node app.js | tee log",
+            "WAIT_COMMAND: there is no shell to understand |: for one, write sh -c '…'",
+        ),
+        (
+            "WAIT_COMMAND",
+            "node $MAIN",
+            "WAIT_COMMAND: there is no shell to understand $MAIN: for one, write sh -c '…'",
+        ),
+    ] {
+        let (targets, said) = dry_run(wait().var("WAIT_HOSTS", "db:1").var(name, value));
+        assert_eq!(targets, ["db:1"]);
+        assert_eq!(said, format!("wait: warning: {line}\n"), "{name}");
+    }
+    for command in ["sh -c 'a && b'", "node --if=a>b", "echo 'a | b'"] {
+        let (_, said) = dry_run(wait().var("WAIT_COMMAND", command));
+        assert_eq!(said, "", "{command}");
+    }
+}
+
+#[test]
+fn https_at_a_plain_port_asks_for_http() {
+    let plain = crate::fixtures::ports::answer(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let check = wait().args(["--check", &format!("https://{plain}/")]).run();
+    let line = format!(
+        "wait: error: https://{plain}/ is not ready: tls_failed: an answer that is not TLS \
+         (received corrupt message of type InvalidContentType) while starting TLS; the port does not speak TLS: is it http://?\n"
+    );
+    assert_eq!(check.exits(1).stderr, line);
+}
+
+#[test]
+fn a_script_with_windows_line_ends_says_so() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("start.sh");
+    std::fs::write(&script, "#!/bin/sh\r\necho started\r\n").expect("written");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&script, executable).expect("its owner may");
+    let outcome = wait().args([&script]).run();
+    let line = format!(
+        "wait: error: cannot start {}: its first line ends with a Windows line end (CR): save it \
+         with LF alone\n",
+        script.display()
+    );
+    assert!(outcome.exits(126).stderr.ends_with(&line), "{outcome:?}");
 }

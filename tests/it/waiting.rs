@@ -136,7 +136,7 @@ async fn the_deadline_is_hard_when_the_name_server_is_silent() {
         let address = Address::parse(text, KINDS, None, Origin::Ours).expect("an address");
         let defaults = Defaults {
             kind: address.kind,
-            variable: &|_| Ok(None),
+            variable: &|_, _| Ok(None),
             file: &|_| Err(std::io::ErrorKind::NotFound.into()),
             notices: RefCell::default(),
         };

@@ -13,6 +13,7 @@ pub(super) static KIND: Kind = Kind {
     schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
     parameters: Parameters::Opaque,
+    dialects: &[],
     options: &["ca-file", "cert-file", "key-file"],
     reasons: &[&HTTP_STATUS, &CLOSED, &PROTOCOL, &reason::TLS_FAILED],
     codes: &[],

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::HTTP_STATUS;
 use crate::net::{At, Io};
-use crate::net::tls::{Tls, Verification};
+use crate::net::tls::{NOT_TLS, Tls, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
 
@@ -103,7 +103,7 @@ pub(super) fn parse(
     Ok(Box::new(Http {
         confidential: Confidential(secrets(address, credentials.as_ref())),
         tls: match address.scheme.is_tls {
-            true => Some(defaults.tls(address, Verification::AuthorityAndName)?),
+            true => Some(defaults.tls(address, Verification::AuthorityAndName, None)?),
             false => None,
         },
         uri: Secret::new(uri),
@@ -138,6 +138,11 @@ impl Probe for Http {
         self.get(cx).boxed()
     }
 
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let tls = if self.tls.is_some() { "verify-full" } else { "off" };
+        vec![("TLS", tls.to_owned())]
+    }
+
     fn verifies_certificates(&self) -> bool {
         self.tls.is_some()
     }
@@ -147,7 +152,11 @@ impl Http {
     async fn get(&self, cx: &Attempt) -> Result<(), NotReady> {
         let mut stream = cx.connect(&At::Tcp(self.endpoint.clone())).await?;
         if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
+            let secured = cx.tls(stream, tls).await;
+            stream = secured.map_err(|why| match why.reason == NOT_TLS {
+                true => why.with_hint("the port does not speak TLS: is it http://?"),
+                false => why,
+            })?;
         }
         cx.phase("waiting for the response");
         // As lenient as browsers and curl are: it is the status alone that counts.

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB.
 
 mod codes;
+mod drivers;
 #[cfg(feature = "mysql")]
 mod login;
 #[cfg(feature = "mysql")]
@@ -17,15 +18,29 @@ use crate::targets::{Kind, Parameters, Scheme, Setting};
 pub(super) static KIND: Kind = Kind {
     name: "mysql",
     title: "MySQL and MariaDB",
-    schemes: &[Scheme::plain("mysql", 3306), Scheme::plain("mariadb", 3306)],
+    schemes: &[
+        Scheme::plain("mysql", 3306),
+        Scheme::plain("mariadb", 3306),
+        Scheme::plain("mysql2", 3306),
+        Scheme::plain("mysqli", 3306),
+        Scheme::plain("mysqlgis", 3306),
+        Scheme::plain("mysql-connector", 3306),
+        Scheme::plain("pdo-mysql", 3306),
+        Scheme::plain("trilogy", 3306),
+    ],
     settings: &[
         Setting::User,
         Setting::Password,
         Setting::Database,
         Setting::Query,
     ],
-    parameters: Parameters::Known(&["ssl-mode", "socket"]),
+    parameters: Parameters::Known {
+        shown: &["ssl-mode", "socket"],
+        others: drivers::PARAMETERS,
+    },
+    dialects: drivers::DIALECTS,
     options: &[
+        "user",
         "query",
         "tls",
         "ca-file",

@@ -17,12 +17,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, select};
 use tokio::time::timeout;
 
+use super::drivers;
 use super::login::{self, Account, Greeting};
 use super::session::{Rows, Session};
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
+use crate::targets::{Address, Defaults, Expected, Login, Secret};
 
 /// The longest that a goodbye may take: the result is known by then.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -34,15 +35,6 @@ const LACKING: [&str; 3] = ["1064", "1235", "1295"];
 
 /// The longest limit that every server takes, in seconds.
 const LONGEST_LIMIT: u64 = 1_000_000;
-
-/// MySQL's own names, from the least strict to the strictest.
-const SSL_MODES: [(&str, TlsMode); 5] = [
-    ("DISABLED", TlsMode::Off),
-    ("PREFERRED", TlsMode::Prefer),
-    ("REQUIRED", TlsMode::Require(Verification::Nothing)),
-    ("VERIFY_CA", TlsMode::Require(Verification::Authority)),
-    ("VERIFY_IDENTITY", TlsMode::Require(Verification::AuthorityAndName)),
-];
 
 /// A server and how to log in to it.
 #[derive(Debug)]
@@ -78,29 +70,29 @@ pub(super) fn parse(
             ));
         }
     }
-    let mode = tls_mode(address)?;
+    let (mode, authorities) = drivers::tls(address)?;
+    let mode = address.tls_mode()?.unwrap_or(mode);
     Ok(Box::new(MySql {
         at: address.at()?,
         login,
         mode,
-        tls: defaults.tls(address, mode.verification())?,
+        tls: defaults.tls(address, mode.verification(), authorities.as_deref())?,
         is_cleartext: address.option("cleartext").is_some(),
         query: query.map(Secret::new),
         without_tls: Mutex::default(),
     }))
 }
 
-fn tls_mode(address: &Address) -> Result<TlsMode, Expected> {
-    let ssl_mode = match address.parameter("ssl-mode")? {
-        Some(name) => one_of("expected ssl-mode to be", &name, &SSL_MODES)?,
-        None => TlsMode::Prefer,
-    };
-    Ok(address.tls_mode()?.unwrap_or(ssl_mode))
-}
-
 impl Probe for MySql {
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
         self.log_in_and_ask(cx).boxed()
+    }
+
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = self.login.description();
+        parts.push(("TLS", self.mode.to_string()));
+        parts.extend(self.query.is_some().then(|| ("query", "yes".to_owned())));
+        parts
     }
 
     fn verifies_certificates(&self) -> bool {
@@ -122,6 +114,10 @@ impl MySql {
         let (mut session, greeting) = match self.log_in(account, cx).await {
             Ok(logged_in) => logged_in,
             Err(why) if self.login.user.is_none() && is_denial(&why) => return Ok(()),
+            // Other numbers have hints of their own.
+            Err(why) if why.code.as_deref() == Some("1045") => {
+                return Err(self.login.explain(why, password.as_deref()));
+            }
             Err(why) => return Err(why),
         };
         let result = match self.login.user {

@@ -142,7 +142,7 @@ fn try_target(
     files: &[(&str, &str)],
 ) -> Result<Target, Expected> {
     let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
-    let variable = |name: &str| {
+    let variable = |name: &str, _| {
         let found = variables.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(_, value)| (*value).to_owned()))
     };

@@ -19,8 +19,13 @@ pub(super) static KIND: Kind = Kind {
         Scheme::tls("valkeys", 6379),
     ],
     settings: &[Setting::User, Setting::Password, Setting::Database],
-    parameters: Parameters::Known(&["db"]),
+    parameters: Parameters::Known {
+        shown: &["db"],
+        others: &[],
+    },
+    dialects: &[],
     options: &[
+        "user",
         "tls",
         "ca-file",
         "cert-file",

@@ -57,7 +57,7 @@ pub(super) fn parse(
         at: At::Tcp(address.endpoint.clone()),
         tls: match tls {
             TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification())?),
+            mode => Some(defaults.tls(address, mode.verification(), None)?),
         },
         login,
     }))

@@ -15,7 +15,7 @@ use crate::targets::{Address, Defaults, Expected, Origin, Target};
 
 fn target_with(text: &str, variables: &[(&str, &str)]) -> Result<(Target, Vec<String>), Expected> {
     let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
-    let value = |name: &str| {
+    let value = |name: &str, _| {
         let found = variables.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(_, value)| (*value).to_owned()))
     };

@@ -18,7 +18,7 @@ fn address(text: &str) -> Result<Address, Expected> {
 
 /// Makes a target of an address where the variables with passwords hold this one.
 fn target_at(address: Address, password: Option<&str>) -> Result<Target, Expected> {
-    let variable = |name: &str| {
+    let variable = |name: &str, _| {
         let password = password.filter(|_| name.ends_with("_PASSWORD"));
         Ok(password.map(str::to_owned))
     };

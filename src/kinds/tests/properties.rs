@@ -34,7 +34,7 @@ fn text() -> impl Strategy<Value = String> {
 fn path(parameters: Parameters) -> BoxedStrategy<String> {
     match parameters {
         Parameters::Opaque => r"(/[a-z0-9_~:,%;-]{0,10}){0,4}".boxed(),
-        Parameters::Known(_) => option::of(any::<String>())
+        Parameters::Known { .. } => option::of(any::<String>())
             .prop_map(|segment| segment.map(|segment| format!("/{}", encoded(&segment))))
             .prop_map(Option::unwrap_or_default)
             .boxed(),
@@ -44,8 +44,8 @@ fn path(parameters: Parameters) -> BoxedStrategy<String> {
 fn query(parameters: Parameters) -> BoxedStrategy<Option<String>> {
     match parameters {
         Parameters::Opaque => option::of(r"[a-z0-9_~:,=&+/%?-]{0,20}").boxed(),
-        Parameters::Known([]) => Just(None).boxed(),
-        Parameters::Known(names) => vec((select(names), any::<String>()), 0..3)
+        Parameters::Known { shown: [], .. } => Just(None).boxed(),
+        Parameters::Known { shown: names, .. } => vec((select(names), any::<String>()), 0..3)
             .prop_map(|pairs| {
                 let pairs = pairs.iter();
                 let pairs = pairs.map(|(name, value)| format!("{name}={}", encoded(value)));
@@ -137,7 +137,7 @@ fn is_opaque(kind: &Kind) -> bool {
 fn without_secrets(address: &Address) -> Address {
     Address {
         password: None,
-        query: address.query.clone().filter(|_| !is_opaque(address.kind)),
+        query: address.shown_query().map(Secret::new),
         options: Vec::new(),
         origin: Origin::Ours,
         ..address.clone()

@@ -341,12 +341,17 @@ fn is_denial(error: &NetError) -> bool {
 fn unresolved(error: &NetError) -> NotReady {
     match error {
         NetError::Timeout => NotReady::new(&reason::TIMED_OUT, "no name server answers"),
-        NetError::NoConnections => {
-            NotReady::new(&reason::UNRESOLVED, "no name server can be reached")
-        }
+        NetError::NoConnections => NotReady::new(
+            &reason::UNRESOLVED,
+            "no name server can be reached",
+        )
+        .with_hint(
+            "is the name server in /etc/resolv.conf up, and on a network that this host reaches?",
+        ),
         error if error.is_nx_domain() => NotReady::new(&reason::UNRESOLVED, "no such name"),
         error if is_denial(error) => NotReady::new(&reason::UNRESOLVED, "the name has no address"),
-        error => NotReady::new(&reason::UNRESOLVED, error.to_string()),
+        error => NotReady::new(&reason::UNRESOLVED, error.to_string())
+            .with_hint("the name server fails: is it up, and does its log say more?"),
     }
 }
 

@@ -51,7 +51,7 @@ fn tls_that_is_not_as_it_should_be() {
             starts(&wait.run(), 0.0);
         }),
         ("it is plain text", &|| {
-            is(answer(http::OK), "tls_failed", "corrupt message");
+            is(answer(http::OK), "tls_failed", "an answer that is not TLS");
         }),
         ("it refuses", &|| {
             let alert = answer(b"\x15\x03\x03\0\x02\x02\x28");

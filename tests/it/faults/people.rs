@@ -22,7 +22,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         (
             "WAIT_HOSTS",
             "htp://web/",
-            "htp://web…: expected HOST:PORT, tcp://…, http://…",
+            "htp://web…: the scheme htp is unknown: expected HOST:PORT, tcp://…, http://…",
         ),
         ("WAIT_HOSTS", "http//web:80/", "http…: expected HOST:PORT"),
         ("WAIT_HOSTS", "http://", "http://…: expected a host"),
@@ -58,8 +58,8 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         ),
         (
             "WAIT_HOSTS",
-            "db:80 redis:6379",
-            &format!("…: expected {host}"),
+            "db:80 redis",
+            &format!("db:…: expected {port}"),
         ),
         (
             "WAIT_MYSQL",
@@ -83,7 +83,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         ),
         (
             "WAIT_MYSQL",
-            "db?sslmode=x",
+            "db?charset=x",
             "db…: an unknown parameter: expected ssl-mode or socket",
         ),
         (
@@ -94,7 +94,7 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         (
             "WAIT_MYSQL",
             "app@db#quer=SELECT 1",
-            "…@db…: an unknown option after '#': expected query, tls, ca-file, cert-file, key-file",
+            "…@db…: an unknown option after '#': expected user, query, tls, ca-file, cert-file, key-file",
         ),
         (
             "WAIT_TLS_CA_FILE",
@@ -113,13 +113,21 @@ fn malformed_settings_name_the_item_and_the_expectation() {
         ),
         ("WAIT_INIT", "yes", "yes: expected auto, always or never"),
         ("WAIT_SCRUB", "yes", "yes: expected 1 or 0"),
+        ("WAIT_ON_TIMEOUT", "go", "go: expected fail or start"),
+    ];
+    // docker-compose-wait ignored such values.
+    for (name, value, expected) in [
         (
             "WAIT_LOGGER_LEVEL",
             "loud",
-            "loud: expected off, error, warn, info, debug or trace",
+            "expected off, error, warn, info, debug or trace",
         ),
-        ("WAIT_LOG_FORMAT", "xml", "xml: expected text or json"),
-    ];
+        ("WAIT_LOG_FORMAT", "xml", "expected text or json"),
+    ] {
+        let outcome = wait().var(name, value).run();
+        let line = format!("wait: warning: {name}: {value}: {expected}; the default is used");
+        outcome.exits(0).says(&[&line]);
+    }
     let is_refused = |variables: &[(&str, &str)], line: &str| {
         let wait = variables
             .iter()

@@ -1,0 +1,217 @@
+//! The words of drivers: forms of targets that are no URLs, and parameters for TLS. Sources are the
+//! documentation of go-sql-driver/mysql ("DSN"), MySqlConnector ("Connection options"), Connector/J
+//! and MariaDB Connector/J ("TLS"), Prisma ("MySQL database connector"), mysql2 ("SSL"), PyMySQL and
+//! mysqlclient ("connect"), and Rails ("Configuring a MySQL database").
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+#[cfg(feature = "mysql")]
+use crate::net::tls::{TlsMode, Verification};
+use crate::targets::Dialect;
+#[cfg(feature = "mysql")]
+use crate::targets::{Address, Expected, key_values};
+#[cfg(not(feature = "mysql"))]
+use crate::targets::key_values;
+
+pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, mariadb_connector];
+
+/// The parameters that mean something to `wait`, besides those that are printed.
+pub(super) const PARAMETERS: &[&str] = &[
+    "host",
+    "localSocket",
+    "requireSSL",
+    "ssl",
+    "ssl-ca",
+    "ssl-verify-server-cert",
+    "sslMode",
+    "ssl_ca",
+    "ssl_disabled",
+    "ssl_mode",
+    "ssl_verify_cert",
+    "ssl_verify_identity",
+    "sslaccept",
+    "sslca",
+    "sslcert",
+    "sslmode",
+    "sslverify",
+    "tls",
+    "trustServerCertificate",
+    "unixSocket",
+    "unix_socket",
+    "useSSL",
+    "useSsl",
+    "verifyServerCertificate",
+];
+
+/// `user:password@tcp(host:port)/database?parameters`, where nothing is encoded but the parameters. It
+/// is taken apart as the driver does it: at the last slash and at the last '@' before it.
+fn go(text: &str) -> Option<String> {
+    let text = text.strip_prefix("mysql://").unwrap_or(text);
+    if text.split_once("://").is_some_and(|(name, _)| !name.contains([':', '@'])) {
+        return None; // the URL of another kind
+    }
+    let (before, after) = text.rsplit_once('/')?;
+    let (login, network) = before.rsplit_once('@').unwrap_or(("", before));
+    let (database, parameters) = after.split_once('?').unwrap_or((after, ""));
+    let (network, address) = network.strip_suffix(')')?.split_once('(')?;
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let (host, socket) = match network {
+        "tcp" | "tcp4" | "tcp6" | "" => (address, String::new()),
+        "unix" => ("localhost", format!("socket={}&", encode(address))),
+        _ => return None,
+    };
+    let login = match login {
+        "" => String::new(),
+        _ => format!("{}:{}@", encode(user), encode(password)),
+    };
+    let database = encode(database);
+    Some(format!("mysql://{login}{host}/{database}?{socket}{parameters}"))
+}
+
+/// `jdbc:mariadb://…?useSSL=true`: it means another thing than for Connector/J, and the same as
+/// `useSsl=true`.
+fn mariadb_connector(text: &str) -> Option<String> {
+    let (prefix, rest) = text.split_once("://")?;
+    let is_it = prefix.to_ascii_lowercase().starts_with("jdbc:mariadb");
+    (is_it && rest.contains("useSSL=")).then(|| {
+        let rest = rest.replace("useSSL=", "useSsl=");
+        format!("mariadb://{rest}")
+    })
+}
+
+/// `Server=host;Port=3306;Database=shop;Uid=app;Pwd=secret`.
+fn ado_net(text: &str) -> Option<String> {
+    let pairs = key_values(text, ';')?;
+    let get = |names: &[&str]| {
+        let named = |(name, _): &&(String, String)| names.contains(&&**name);
+        pairs.iter().find(named).map(|(_, value)| value.as_str())
+    };
+    let host = get(&["server", "host", "data source", "datasource", "address", "addr"])?;
+    // SQL Server's form has a user ID and these, PostgreSQL's a host and a user name.
+    let is_others = match get(&["port"]) {
+        Some(port) => port == "5432",
+        None => get(&["encrypt", "trustservercertificate", "trust server certificate"]).is_some(),
+    };
+    let is_own = get(&["uid", "user"]).is_some()
+        || get(&["port"]) == Some("3306")
+        || get(&["server"]).and(get(&["user id", "userid", "username"])).is_some();
+    if is_others || !is_own {
+        return None;
+    }
+    let user = get(&["uid", "user id", "userid", "username", "user name", "user"]);
+    let mut url = "mysql://".to_owned();
+    if let Some(user) = user {
+        let password = get(&["pwd", "password"]).map(|password| format!(":{}", encode(password)));
+        url += &format!("{}{}@", encode(user), password.unwrap_or_default());
+    }
+    match host.starts_with('/') {
+        true => url += &encode(host),
+        false => url += host,
+    }
+    if let Some(port) = get(&["port"]) {
+        url += &format!(":{port}");
+    }
+    if let Some(database) = get(&["database", "initial catalog"]) {
+        url += &format!("/{}", encode(database));
+    }
+    url.push('?');
+    if let Some(mode) = get(&["sslmode", "ssl mode"]) {
+        url += &format!("sslMode={}&", encode(mode));
+    }
+    if let Some(ca) = get(&["sslca", "ssl ca", "cacertificatefile", "ca certificate file"]) {
+        url += &format!("ssl_ca={}", encode(ca));
+    }
+    Some(url)
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// TLS as strict as the parameters of an address ask for, in any driver's words: the strictest of
+/// them counts. Where certificates are verified, the file of those to trust is returned too.
+#[cfg(feature = "mysql")]
+pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<String>), Expected> {
+    let mut asked: Vec<TlsMode> = Vec::new();
+    let mut authorities = None;
+    let is_any_trusted = address.parameter("trustServerCertificate")?.as_deref() == Some("true");
+    for (name, value) in address.parameters()? {
+        asked.extend(match &*name {
+            "useSsl" if value == "true" && is_any_trusted => Some(UNVERIFIED),
+            "useSsl" if value == "true" => Some(FULL),
+            "ssl-ca" | "ssl_ca" | "sslca" => Some(VERIFIED),
+            // Prisma's, which verifies with `sslaccept=strict` alone.
+            "sslcert" => Some(UNVERIFIED),
+            _ => asked_by(&name, &value)?,
+        });
+        if matches!(&*name, "ssl-ca" | "ssl_ca" | "sslca" | "sslcert") {
+            authorities = Some(value);
+        }
+    }
+    let strictest = asked.into_iter().max_by_key(|mode| strictness(*mode));
+    let mode = strictest.unwrap_or(TlsMode::Prefer);
+    let verifies = mode.verification() != Verification::Nothing;
+    Ok((mode, authorities.filter(|_| verifies)))
+}
+
+#[cfg(feature = "mysql")]
+const UNVERIFIED: TlsMode = TlsMode::Require(Verification::Nothing);
+#[cfg(feature = "mysql")]
+const VERIFIED: TlsMode = TlsMode::Require(Verification::Authority);
+#[cfg(feature = "mysql")]
+const FULL: TlsMode = TlsMode::Require(Verification::AuthorityAndName);
+
+#[cfg(feature = "mysql")]
+fn strictness(mode: TlsMode) -> u8 {
+    match mode {
+        TlsMode::Prefer => 0,
+        TlsMode::Off => 1, // it is asked for, and the other is not
+        TlsMode::Require(Verification::Nothing) => 2,
+        TlsMode::Require(Verification::Authority) => 3,
+        TlsMode::Require(Verification::AuthorityAndName) => 4,
+    }
+}
+
+/// What one parameter asks for.
+#[cfg(feature = "mysql")]
+fn asked_by(name: &str, value: &str) -> Result<Option<TlsMode>, Expected> {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let is_json = value.trim_start().starts_with('{');
+    let value = value.to_ascii_lowercase().replace(['_', '-', ' '], "");
+    let is_true = matches!(&*value, "true" | "1" | "yes" | "on");
+    let is_false = matches!(&*value, "false" | "0" | "no" | "off" | "none" | "null" | "");
+    let yes = |mode| is_true.then_some(mode);
+    Ok(match &*name {
+        "ssl-mode" | "sslmode" => Some(match &*value {
+            "disabled" | "disable" | "none" | "false" | "off" => TlsMode::Off,
+            "preferred" | "prefer" => TlsMode::Prefer,
+            "required" | "require" | "trust" => UNVERIFIED,
+            "verifyca" => VERIFIED,
+            "verifyidentity" | "verifyfull" => FULL,
+            _ => {
+                return Err(Expected::new(
+                    "expected ssl-mode to be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or \
+                     VERIFY_IDENTITY",
+                ));
+            }
+        }),
+        "sslaccept" if value == "strict" => Some(FULL),
+        "sslaccept" => Some(UNVERIFIED),
+        "ssl" | "tls" | "usessl" if is_false => Some(TlsMode::Off),
+        // The options of Node.js: a certificate that is not trusted is refused unless they say
+        // otherwise, and mysql2 verifies its name only if they say so.
+        "ssl" if is_json => Some(match () {
+            () if value.contains("\"rejectunauthorized\":false") => UNVERIFIED,
+            () if value.contains("\"verifyidentity\":true") => FULL,
+            () => VERIFIED,
+        }),
+        "tls" if value == "skipverify" => Some(UNVERIFIED),
+        "tls" if value == "preferred" => Some(TlsMode::Prefer),
+        "ssl" | "tls" => Some(FULL),
+        "requiressl" => yes(UNVERIFIED),
+        "ssl-disabled" => yes(TlsMode::Off),
+        "verifyservercertificate" | "ssl-verify-cert" => yes(VERIFIED),
+        "ssl-verify-identity" | "ssl-verify-server-cert" | "sslverify" => yes(FULL),
+        _ => None,
+    })
+}

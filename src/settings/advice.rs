@@ -1,0 +1,271 @@
+//! What people write by mistake, and what helps.
+
+use std::ffi::OsString;
+
+use super::environment;
+use crate::kinds::KINDS;
+use crate::targets::{Endpoint, Expected, Host};
+
+/// The form of a setting's value, as far as it decides what of it is not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One word.
+    Word,
+    /// A list, in which line ends separate.
+    List,
+    /// A command or a statement, which may hold quotes and comments of its own.
+    Text,
+}
+
+impl Form {
+    /// By the name of the variable.
+    pub(super) fn of(name: &str) -> Self {
+        let kinds = || KINDS.iter().filter(|kind| kind.has_settings());
+        if name == environment::COMMAND.name
+            || kinds().any(|kind| name == format!("{}_QUERY", kind.variable()))
+        {
+            Self::Text
+        } else if [environment::HOSTS.name, environment::PATHS.name].contains(&name)
+            || kinds().any(|kind| name == kind.variable())
+        {
+            Self::List
+        } else {
+            Self::Word
+        }
+    }
+}
+
+/// Drops the parts of a value that are not meant: one pair of quotes around it, as
+/// `docker run --env-file` keeps it, a line end, and a comment after it. Returns the rest, and what is
+/// wrong with the value.
+pub(super) fn cleaned(value: &str, form: Form) -> (&str, Option<&'static str>) {
+    let line = value.trim_end_matches(['\r', '\n']);
+    let ends = &value[line.len()..];
+    let flaw = match (ends.contains('\r'), ends.is_empty(), form) {
+        (true, ..) => Some("the value ends in a Windows line end"),
+        (false, false, Form::Word) => Some("the value ends in a line end"),
+        _ => None,
+    };
+    for quote in ['"', '\''] {
+        let inner = line.trim().strip_prefix(quote);
+        let Some((inner, after)) = inner.and_then(|inner| inner.rsplit_once(quote)) else {
+            continue;
+        };
+        let is_whole = after.trim().is_empty() || after.trim_start().starts_with('#');
+        if is_whole && !inner.contains(quote) {
+            return (
+                inner,
+                Some("the value is in quotes, which --env-file keeps"),
+            );
+        }
+    }
+    match line.split_once(" #") {
+        Some((before, comment))
+            if form != Form::Text && (comment.starts_with([' ', '#']) || comment.is_empty()) =>
+        {
+            (before.trim_end(), Some("the value has a comment after it"))
+        }
+        _ => (line, flaw),
+    }
+}
+
+/// The scheme of a database in a file or in memory, which has nothing to wait for.
+pub(super) fn file_database(item: &str) -> Option<&str> {
+    let item = item
+        .strip_prefix("jdbc:")
+        .or(item.strip_prefix("r2dbc:"))
+        .unwrap_or(item);
+    let (scheme, rest) = item.split_once(':')?;
+    let name = scheme.split('+').next().unwrap_or_default();
+    let is_file = matches!(
+        &*name.to_ascii_lowercase(),
+        "sqlite" | "sqlite3" | "file" | "duckdb" | "h2"
+    );
+    // A host may have such a name.
+    let is_port = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    (is_file && !is_port).then_some(scheme)
+}
+
+/// What helps with a target that cannot be understood, where that is known. One that is alone is shown
+/// as a whole, if no part of it can be a secret; in a list it may be a part of one.
+pub(super) fn target(item: &str, is_alone: bool) -> Option<Expected> {
+    if item.starts_with(['"', '\'']) {
+        return Some(Expected::new(
+            "expected no quotes: the value is in quotes, which --env-file keeps",
+        ));
+    }
+    let is_endpoint = |text: &str| text.parse::<Endpoint>().is_ok();
+    if !item.contains("://")
+        && item
+            .split_once(';')
+            .is_some_and(|(first, _)| is_endpoint(first.trim()))
+    {
+        return Some(Expected::new(
+            "expected commas: targets are separated by commas",
+        ));
+    }
+    if let Some((host, _)) = item.split_once(":tcp://")
+        && host.parse::<Host>().is_ok()
+    {
+        return Some(Expected::new(
+            "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
+             service of that name (enableServiceLinks: false, or another name)",
+        ));
+    }
+    let (endpoint, path) = item.split_at(item.find('/')?);
+    (is_endpoint(endpoint) && path.len() > 1).then(|| {
+        let is_shown = is_alone && !path.contains(['@', '?', '#', '\\']);
+        let path = if is_shown { path } else { "/…" };
+        Expected::new(format!(
+            "expected HOST:PORT; for a web page, write http://{endpoint}{path}"
+        ))
+    })
+}
+
+/// Whether a value holds a reference that nothing has expanded.
+pub(super) fn is_unexpanded(value: &str) -> bool {
+    let name = value
+        .split_once("${")
+        .and_then(|(_, rest)| rest.split_once('}'));
+    name.is_some_and(|(name, _)| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_:-?+".contains(c);
+        !name.is_empty() && name.chars().all(is_name)
+    })
+}
+
+/// Warnings about variables that are not settings but nearly so.
+pub(super) fn near_misses(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    for variable in environment::ALL {
+        known.push(variable.name.to_owned());
+        known.extend(variable.deprecated.map(str::to_owned));
+    }
+    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
+        known.push(kind.variable());
+        known.extend(kind.variables());
+    }
+    let mut warnings: Vec<_> = names
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("WAIT_") && !known.contains(name))
+        .filter_map(|name| {
+            let distance = |other: &String| edit_distance(&name, other);
+            let nearest = known.iter().min_by_key(|other| distance(other))?;
+            let is_near = distance(nearest) <= 2 && nearest.starts_with("WAIT_");
+            is_near.then(|| format!("{name} is no setting: did you mean {nearest}?"))
+        })
+        .collect();
+    warnings.sort();
+    warnings
+}
+
+/// The number of characters to be added, dropped or changed.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The call that was meant, if the first word of a command is a target.
+pub(super) fn target_as_command(words: &[OsString]) -> Option<String> {
+    let first = words.first()?.to_str()?;
+    let is_url = first
+        .split_once("://")
+        .is_some_and(|(scheme, _)| KINDS.iter().any(|kind| kind.scheme(scheme).is_some()));
+    let is_port =
+        |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    let is_host_and_port = first
+        .split_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && is_port(port));
+    (is_url || is_host_and_port).then(|| {
+        let shown = crate::targets::address::shown(first);
+        format!("{shown} is a target and no command: write /wait --for {shown} -- COMMAND")
+    })
+}
+
+/// What of a command line is a shell's, and is not done without one.
+pub(super) fn needs_shell(words: &[String]) -> Option<&str> {
+    const OPERATORS: [&str; 8] = ["&&", "||", "|", ">", ">>", "<", ";", "&"];
+    let is_shell = words.first().is_some_and(|word| {
+        let name = word.rsplit('/').next().unwrap_or_default();
+        matches!(name, "sh" | "bash" | "dash" | "ash" | "zsh")
+    });
+    let is_variable = |word: &str| {
+        word.strip_prefix('$').is_some_and(|name| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{')
+        })
+    };
+    let is_operator = |word: &str| {
+        OPERATORS.contains(&word) || word.starts_with(['>', '<']) || word.starts_with("2>")
+    };
+    if is_shell {
+        return None;
+    }
+    words.iter().map(String::as_str).find_map(|word| {
+        // Of a reference the name alone is shown.
+        let end = |c: char| !(c.is_ascii_alphanumeric() || "_${}".contains(c));
+        match (is_operator(word), is_variable(word)) {
+            (true, _) => Some(word.trim_end_matches(|c: char| !"<>&|;2".contains(c))),
+            (false, true) => word.split(end).next(),
+            (false, false) => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_line_ends_and_comments_around_a_value_are_dropped() {
+        for (value, expected) in [
+            ("db:1", "db:1"),
+            ("\"db:1\"", "db:1"),
+            ("'db:1'", "db:1"),
+            ("'db:1' # the database", "db:1"),
+            ("db:1\r", "db:1"),
+            ("db:1\r\n", "db:1"),
+            ("db:1 # the database", "db:1"),
+            ("db:1 #", "db:1"),
+            ("db:1#gone", "db:1#gone"),
+            ("'a' 'b'", "'a' 'b'"),
+            ("sh -c 'a'", "sh -c 'a'"),
+            ("\"", "\""),
+            ("", ""),
+        ] {
+            let (rest, dropped) = cleaned(value, Form::Word);
+            assert_eq!(rest, expected, "{value:?}");
+            assert_eq!(dropped.is_some(), value != expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn near_misses_name_the_setting() {
+        let warnings = |names: &[&str]| near_misses(names.iter().map(Into::into));
+        assert_eq!(
+            warnings(&["WAIT_HOST", "PATH", "WAIT_TIMEOUTS", "WAIT_FOR_THE_BUS"]),
+            [
+                "WAIT_HOST is no setting: did you mean WAIT_HOSTS?",
+                "WAIT_TIMEOUTS is no setting: did you mean WAIT_TIMEOUT?"
+            ]
+        );
+        assert_eq!(warnings(&["WAIT_HOSTS", "WAIT_AFTER_HOSTS"]), [""; 0]);
+    }
+
+    #[test]
+    fn references_that_nothing_has_expanded_are_found() {
+        for text in ["${DB_HOST}:1", "a${X:-y}b", "mysql://${A_1}/x"] {
+            assert!(is_unexpanded(text), "{text}");
+        }
+        for text in ["db:1", "$DB:1", "${", "p${ }w", "${}"] {
+            assert!(!is_unexpanded(text), "{text}");
+        }
+    }
+}
