@@ -4,8 +4,6 @@ mod passwords;
 mod statements;
 mod tls;
 
-use std::cell::RefCell;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +14,10 @@ use tokio::io::{
 use super::codes::CODES;
 use super::session::{EOF, ERROR, LOCAL_INFILE, MORE_DATA, OK};
 use super::*;
-use crate::kinds::KINDS;
-use crate::kinds::tests::untrusted_certificate;
+use crate::kinds::tests::{target_of, untrusted_certificate};
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady, Stop};
-use crate::targets::{Address, Defaults, Expected, Origin, Target};
+use crate::targets::{Expected, Target};
 use mysql_common::constants::CapabilityFlags;
 
 const NATIVE: &str = "mysql_native_password";
@@ -141,23 +138,7 @@ fn try_target(
     variables: &[(&str, &str)],
     files: &[(&str, &str)],
 ) -> Result<Target, Expected> {
-    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        Ok(found.map(|(_, value)| (*value).to_owned()))
-    };
-    let file = |path: &Path| {
-        let found = files.iter().find(|(known, _)| Path::new(known) == path);
-        let contents = found.map(|(_, contents)| contents.as_bytes().to_vec());
-        contents.ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    };
-    let defaults = Defaults {
-        kind: &KIND,
-        variable: &variable,
-        file: &file,
-        notices: RefCell::default(),
-    };
-    Target::at(address, &defaults)
+    Ok(target_of(&KIND, text, variables, files)?.0)
 }
 
 /// The result of an attempt at a target against a server on a private network.

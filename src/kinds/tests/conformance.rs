@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::net::{Io, Network, Route, Stream};
+use crate::net::Network;
 use crate::output::capture::Capture;
 use crate::output::live::Live;
 use crate::probe::{Attempt, NotReady, Probe, Reason, Stop, reason};
@@ -135,7 +135,7 @@ impl Scripted {
             at: 0,
             counts: Arc::clone(&self.counts),
         };
-        self.probe.attempt(&over(server)).await
+        self.probe.attempt(&attempt_over(server)).await
     }
 }
 
@@ -143,12 +143,6 @@ impl Probe for Scripted {
     fn attempt<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
         self.meet().boxed()
     }
-}
-
-/// An attempt over a connection.
-fn over(io: impl Io + 'static) -> Attempt {
-    let (io, route) = (Box::new(io), Route::Private);
-    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
 }
 
 /// The reason that an example is not ready with such a server; `None` if it is ready without having
@@ -444,7 +438,7 @@ async fn an_untrusted_certificate_is_tls_failed_with_nothing_confidential_on_the
                 let target = target(&url).expect(&url);
                 assert!(target.probe.verifies_certificates(), "{url}");
                 let (ours, theirs) = tokio::io::duplex(1 << 16);
-                let cx = over(ours);
+                let cx = attempt_over(ours);
                 let attempt = target.probe.attempt(&cx);
                 let both = async { tokio::join!(attempt, untrusted_server(theirs)) };
                 let both = timeout(Duration::from_secs(60), both).await;
