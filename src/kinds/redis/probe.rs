@@ -160,8 +160,10 @@ impl Session<'_> {
             let mut limited = (&mut self.stream).take(LONGEST_REPLY);
             limited.read_until(b'\n', &mut line).await
         };
-        exchanged.await.map_err(|error| self.cx.broken(&error))?;
-        self.cx.talking();
+        let length = exchanged.await.map_err(|error| self.cx.broken(&error))?;
+        if length > 0 {
+            self.cx.talking();
+        }
         let text = match line.strip_suffix(b"\r\n") {
             Some(text) => text,
             // It may be a greeting in another protocol.
