@@ -30,8 +30,8 @@ const LONGEST_RARE_PAUSE: Duration = Duration::from_secs(10);
 /// | [`Retry::Soon`] | 1 % of the time waited | 3 ms | 1 s | up to 10 % less |
 /// | [`Retry::Politely`] | 1 % of the time waited | 100 ms | 1 s | up to 5 % more |
 /// | [`Retry::BackOff`] | 20 % of the time waited | 100 ms | 1 s | up to 50 % more |
-/// | [`Retry::Denied`] | 100 ms once, then 20 % of the time waited | 1 s | 1 s | up to 50 % more |
-/// | [`Retry::Rarely`] | twice the one before | 100 ms | 10 s | up to 10 % more |
+/// | [`Retry::Denied`] | 100 ms once, then 1 s | 100 ms | 1 s | up to 50 % more |
+/// | [`Retry::Rarely`] | 100 ms, then twice the one before | 100 ms | 10 s | up to 10 % more |
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// The last kind of failure, and how often in a row it has come.
