@@ -130,7 +130,7 @@ or 127 the command cannot be executed or found, 128+n ended by signal n, otherwi
 
 /// The outcome of parsing a command line.
 pub enum Parsed {
-    /// What was typed.
+    /// The arguments as typed.
     Cli(Box<Cli>),
     /// `--help` or `--version`: a text to print.
     Text(clap::Error),
@@ -139,7 +139,7 @@ pub enum Parsed {
 /// Parses the command line, which begins with the program's own name.
 ///
 /// # Errors
-/// What cannot be understood of it.
+/// The first argument that cannot be understood.
 pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
     if let Some(more) = Early::look(args).after_short_help {
         return match more {
@@ -187,7 +187,7 @@ fn usage_error(mut error: clap::Error) -> ConfigError {
     ConfigError::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())
 }
 
-/// What has to be known of the command line before it is parsed, since parsing allocates.
+/// The parts of the command line that are needed before it is parsed, since parsing allocates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Early<'a> {
     /// The value of `--init`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::probe::{Overlap, Retry};
 
-/// The shortest pause that can be asked for: twice what the timer can tell apart.
+/// The shortest interval: two ticks of the timer.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 /// The shortest adaptive pause.
 const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(3);
@@ -39,7 +39,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// How long to pause after an attempt: exactly what the user said, or else as the failure asks.
+    /// How long to pause after an attempt: exactly the interval, or else by the last failure.
     pub(super) fn pause(
         &mut self,
         interval: Option<Duration>,

@@ -69,7 +69,7 @@ struct Http {
     authority: String,
     /// For basic authentication.
     credentials: Option<Secret>,
-    /// The parts of the request that are secret: a service may show what it was sent.
+    /// The parts of the request that are secret: a service may repeat them.
     confidential: Confidential,
 }
 

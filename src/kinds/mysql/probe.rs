@@ -6,8 +6,8 @@
 //!
 //! Existing drivers cannot do that: they take TLS always or never and find out that a server has
 //! none by breaking off, they connect to addresses in their own way, and they do not report in which
-//! phase an error came. So the conversation is held here, on the packets and ciphers of
-//! `mysql_common`, which is the ground that `mysql_async` stands on.
+//! phase an attempt fails. So the conversation is our own, on the packets and ciphers of
+//! `mysql_common`, the base of `mysql_async`.
 
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -128,7 +128,7 @@ impl MySql {
             Some(_) => self.ask(&mut session, &greeting, account, cx).await,
             None => Ok(()),
         };
-        // Even after a failure: a connection that ends without a word is counted as aborted.
+        // Even after a failure: a connection that ends without COM_QUIT is counted as aborted.
         cx.phase("closing the session");
         let _ = timeout(GOODBYE, session.quit()).await;
         result
@@ -154,7 +154,7 @@ impl MySql {
         *self.without_tls() = (!is_required).then(|| failure.clone());
         result.map_err(|why| match is_required {
             true => failure,
-            // The account may require TLS, which the server does not say.
+            // The account may require TLS, which the denial does not mention.
             false if why.is(&reason::ACCESS_DENIED) => NotReady {
                 detail: format!("{}, without TLS: {}", why.detail, failure.detail),
                 ..why

@@ -286,7 +286,7 @@ async fn every_phase_has_a_name_when_the_server_leaves() {
 
 #[tokio::test]
 async fn what_is_not_mysql_is_shown() {
-    for (says, shown) in [
+    for (sent, shown) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n", "begins with \\\"SSH-\\\""),
         ("HTTP/1.1 400 Bad Request", "begins with \\\"HTTP\\\""),
         ("\x05\0\0\0hello", "begins with \\\"hello\\\""),
@@ -294,7 +294,7 @@ async fn what_is_not_mysql_is_shown() {
         ("\u{7f}\u{7f}\u{7f}\0", "protocol: "),
     ] {
         let result = against(TARGET, None, 64, async |mut server| {
-            server.send_raw(says.as_bytes()).await;
+            server.send_raw(sent.as_bytes()).await;
             server.receive().await; // it is for the client to leave
         });
         let why = result.await.expect_err("not ready");
@@ -379,7 +379,7 @@ async fn garbage_neither_panics_nor_hangs() {
     }
 }
 
-/// Whatever the server says: in clear a password is sent to a unix socket alone, a login that needs
+/// Whatever the server sends: in clear text a password is sent to a unix socket alone, a login that needs
 /// TLS is not sent at all, and a login that succeeds ends properly.
 #[tokio::test]
 async fn no_server_can_ask_for_the_password_in_clear() {
