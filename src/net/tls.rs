@@ -322,7 +322,7 @@ const KEY: Reason = reason::TLS_FAILED
 const SHOWN_NAMES: usize = 3;
 const SHOWN_NAME: usize = 64;
 
-/// A failure of TLS in words for people, with what helps.
+/// A failure of TLS in words for people, with the advice.
 pub fn failure(error: &Error) -> NotReady {
     let Error::InvalidCertificate(invalid) = error else {
         return handshake_failure(error);

@@ -1,4 +1,4 @@
-//! Standard error, where nothing that goes wrong stops the wait.
+//! Standard error, whose failures do not stop the wait.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};

@@ -150,7 +150,7 @@ impl Http {
             stream = cx.tls(stream, tls).await?;
         }
         cx.phase("waiting for the response");
-        // As lenient as browsers and curl are: it is the status alone that counts.
+        // As lenient as browsers and curl: the status alone counts.
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MOST_HEADERS)
             .allow_obsolete_multiline_headers_in_responses(true)

@@ -1,8 +1,8 @@
 //! A real login, as the application will make it, and a clean goodbye.
 //!
 //! A server counts connections that end before their login against the host, and blocks it when
-//! there are too many; so nothing here ever just connects, or reads the greeting alone, and a login
-//! that cannot succeed is left for the server to deny.
+//! there are too many. So no attempt ends after the connection or the greeting alone, and a login that
+//! cannot succeed is left for the server to deny.
 //!
 //! Existing drivers cannot do that: they take TLS always or never and find out that a server has
 //! none by breaking off, they connect to addresses in their own way, and they do not report in which
@@ -260,7 +260,7 @@ fn limits(greeting: &Greeting, time_left: Option<Duration>) -> Option<String> {
     ))
 }
 
-/// Whether a server that answers so has looked at the login.
+/// Whether a server with this answer has checked the login.
 fn is_denial(why: &NotReady) -> bool {
     why.is(&reason::ACCESS_DENIED) || why.is(&reason::TLS_REQUIRED)
 }
