@@ -187,7 +187,7 @@ fn usage_error(mut error: clap::Error) -> ConfigError {
     ConfigError::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())
 }
 
-/// The parts of the command line that are needed before it is parsed, since parsing allocates.
+/// What has to be known of the command line before it is parsed, since parsing allocates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Early<'a> {
     /// The value of `--init`.

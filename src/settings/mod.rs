@@ -629,8 +629,8 @@ pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
         .filter(|item| !item.is_empty())
 }
 
-/// Each target once, and no bare connection where another target is at the same place: that one
-/// includes it, and some servers count a connection without a login as an error.
+/// Each target once, and no bare connection where another target is at the same place: that one says
+/// more, and some servers count a connection without a login as an error.
 fn without_repetitions(targets: Vec<Target>) -> Vec<Target> {
     let mut kept: Vec<Target> = Vec::new();
     for target in targets {
