@@ -13,7 +13,7 @@
 //!
 //! Every arrow is one function that returns a value. A kind of target is one module in [`kinds`] and
 //! one line in its table; nothing else names a protocol. The lines of the log are in [`output`], and
-//! what the process was given and has to hand on is in [`process::sys`].
+//! the state that the process inherits and hands on is in [`process::sys`].
 
 pub mod kinds;
 pub mod net;

@@ -17,7 +17,7 @@ pub use names::Names;
 #[cfg(feature = "tls")]
 pub use tls::{Roots, Verdict};
 
-/// What all attempts share.
+/// The parts that all attempts share.
 #[derive(Debug, Default)]
 pub struct Network {
     /// How names become addresses.
@@ -55,7 +55,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// The way to a server, by who could listen in.
+/// The way to a server, by who could read the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// A unix socket: no process but the server can read it.

@@ -28,7 +28,7 @@ use crate::targets::Host;
 pub struct Tls {
     /// The host that the certificate is for.
     pub host: Host,
-    /// What of it is verified.
+    /// The part of it that is verified.
     pub verification: Verification,
     /// Authorities that are trusted for this target alone.
     pub authorities: Vec<CertificateDer<'static>>,
@@ -67,7 +67,7 @@ pub fn certificates_from_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>>
         .filter(|certificates| !certificates.is_empty())
 }
 
-/// What of a server's certificate is verified.
+/// The part of a server's certificate that is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
     /// Nothing.
@@ -107,7 +107,7 @@ impl TlsMode {
         ("verify-full", Self::Require(Verification::AuthorityAndName)),
     ];
 
-    /// What of the certificate is verified.
+    /// The part of the certificate that is verified.
     pub fn verification(self) -> Verification {
         match self {
             Self::Off | Self::Prefer => Verification::Nothing,
@@ -176,7 +176,7 @@ impl Roots {
         Ok(stream)
     }
 
-    /// Makes TLS of a connection even where the certificate is not trusted, and says so.
+    /// Makes TLS of a connection even where the certificate is not trusted, and returns the reason.
     pub(crate) async fn judge(
         &self,
         stream: Stream,
@@ -331,7 +331,7 @@ const KEY: Reason = reason::TLS_FAILED
 const SHOWN_NAMES: usize = 3;
 const SHOWN_NAME: usize = 64;
 
-/// A failure of TLS in words for people, with what helps.
+/// A failure of TLS in words for people, with the advice.
 pub fn failure(error: &Error) -> NotReady {
     let Error::InvalidCertificate(invalid) = error else {
         return handshake_failure(error);
@@ -450,7 +450,7 @@ fn shown(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// What follows from a certificate that is not trusted.
+/// The effect of a certificate that is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Distrust {
     /// The handshake fails.
@@ -489,7 +489,7 @@ impl Verifier {
     }
 }
 
-/// Whether all that is wrong with a server's certificate is that it is an authority's too, as a
+/// Whether the only fault of a server's certificate is that it is an authority's too, as a
 /// self-signed one made by `openssl req -x509` is. By then its dates have been found good.
 fn is_authority_as_server(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else {

@@ -17,7 +17,7 @@ use super::json::Object;
 use super::live::Live;
 use super::stderr::StandardError;
 
-/// What is printed, and how.
+/// The least level and the form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The least important events that are printed.

@@ -1,4 +1,4 @@
-//! Everything that is printed: the log, what it says, and lines that change in place.
+//! Everything that is printed: the log, its words, and lines that change in place.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl Reporter {
     }
 
     /// The wait ends, and there is no answer to the last attempt. It is the reason unless the server
-    /// has decided before, or the attempt had little time to tell anything.
+    /// has decided before, or the attempt had little time.
     pub fn unanswered(&mut self, why: NotReady, is_telling: bool) {
         let has_decided = |last: &NotReady| last.reason.retry != Retry::Soon;
         if self
@@ -280,8 +280,8 @@ impl Reporter {
     }
 }
 
-/// The longest name or observation in a line, in characters. Docker keeps 4096 bytes of what a health
-/// check says.
+/// The longest name or observation in a line, in characters. Docker keeps 4096 bytes of the output
+/// of a health check.
 const LONGEST: usize = 500;
 
 /// Cuts a text that may be a server's to a bounded length.

@@ -1,4 +1,4 @@
-//! Standard error, where nothing that goes wrong stops the wait.
+//! Standard error, whose failures do not stop the wait.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
@@ -13,16 +13,16 @@ use nix::poll::{PollFd, PollFlags, poll};
 /// How long standard error may take to be written to, in milliseconds, before a line is dropped.
 const PATIENCE: u8 = 100;
 
-/// What a pipe takes at once when it says that it takes anything, in bytes.
+/// The length that a pipe takes at once when it is ready, in bytes.
 const AT_ONCE: usize = 4096;
 
 /// Standard error: a full disk loses lines, and so does a pipe that no process reads or a terminal
 /// that is stopped (Ctrl-S), which would hold up its writer for ever.
 pub(super) struct StandardError;
 
-/// The terminal that standard error is, opened once more. Unlike a pipe, a terminal that says that
-/// it takes something may still let the writer wait; this one never does, and the original, which
-/// others have too, stays as it is.
+/// The terminal of standard error, opened once more. Unlike a pipe, a terminal that is ready may
+/// still let the writer wait; this one never does, and the original, which other processes share,
+/// stays as it is.
 static TERMINAL: LazyLock<Option<File>> = LazyLock::new(|| {
     let terminal = io::stderr().is_terminal().then(|| {
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;

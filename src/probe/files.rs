@@ -1,4 +1,4 @@
-//! Files without waiting: what may hang, as on a dead network file system, is done on a thread of its
+//! Files without waiting: work that may hang, as on a dead network file system, has a thread of its
 //! own, so that it does not hold up the deadline.
 
 use std::fs::{File, OpenOptions};

@@ -41,8 +41,8 @@ pub trait Probe: fmt::Debug + Send + Sync {
     }
 }
 
-/// The means of one attempt: the network, what may go on at the same time, and a place to say what
-/// is going on. It knows no protocol.
+/// The means of one attempt: the network, the limits on simultaneous work, and the state that is
+/// reported. It knows no protocol.
 #[derive(Debug)]
 pub struct Attempt {
     network: Arc<Network>,
@@ -80,7 +80,7 @@ pub enum Stage {
 }
 
 impl Attempt {
-    /// An attempt over the network, which is to end once `stop` says so.
+    /// An attempt over the network, which ends when `stop` does.
     pub fn new(network: Arc<Network>, overlap: Overlap, stop: Stop) -> Self {
         Self {
             network,
@@ -212,7 +212,7 @@ impl Attempt {
         self.state().warning
     }
 
-    /// What may go on at the same time.
+    /// The limits on simultaneous work.
     pub(crate) fn overlap(&self) -> &Overlap {
         &self.overlap
     }
@@ -237,7 +237,7 @@ impl Attempt {
     /// The same without the passwords that a server may have put into its words.
     pub(crate) fn without_secrets(&self, mut why: NotReady) -> NotReady {
         for password in self.state().passwords.iter().map(Secret::expose) {
-            // Where it is that short, the gaps would tell it.
+            // Of so short a password, the gaps would show the characters.
             match password.len() {
                 0 => {}
                 1..4 if why.detail.contains(password) => "…".clone_into(&mut why.detail),
@@ -354,8 +354,7 @@ impl Default for Stop {
 /// bytes.
 const STACK: usize = 256 * 1024;
 
-/// What may go on at the same time for one target, so that what hangs does not hold up what would
-/// not.
+/// The limits on simultaneous work for one target, so that a part that hangs does not hold up another.
 #[derive(Clone, Debug)]
 pub struct Overlap {
     /// How long to hear nothing before another look-up and connect is begun beside those that hang.
@@ -392,7 +391,7 @@ impl Overlap {
         (self.descriptors / descriptors_each).clamp(1, Self::MOST)
     }
 
-    /// Does what cannot be cancelled on a thread of its own: a dead network file system, for
+    /// Does work that cannot be cancelled on a thread of its own: a dead network file system, for
     /// example, must not hold up the deadline.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,

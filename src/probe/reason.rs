@@ -15,7 +15,7 @@ pub struct Reason {
     pub name: &'static str,
     /// When it is given, for the documentation.
     pub seen: &'static str,
-    /// What the user can do about it.
+    /// Advice to the user.
     pub hint: &'static str,
     /// How soon the target may be tried again.
     pub retry: Retry,
@@ -106,13 +106,13 @@ reasons! {
         "the server or the account has no connection left",
         "raise the server's limit, or find out which clients hold the connections";
     STARTING "starting" Politely:
-        "the server says that it is still starting",
+        "the server reports that it is still starting",
         "large data takes time to load; the server's log may say more";
     NOT_SERVING "not_serving" Politely:
         "the server runs, but does not serve requests",
         "is the node part of its cluster, and does it reach its primary?";
     SHUTTING_DOWN "shutting_down" BackOff:
-        "the server says that it shuts down",
+        "the server reports that it shuts down",
         "will the server be started again?";
     TLS_REQUIRED "tls_required" BackOff:
         "the server requires TLS, and the target forbids it",
@@ -220,7 +220,7 @@ impl NotReady {
             | io::ErrorKind::UnexpectedEof => &CLOSED,
             io::ErrorKind::InvalidData => &PROTOCOL,
             // No route, no such network, forbidden by a firewall here, no descriptor left: the
-            // host cannot be reached, and the detail says why.
+            // host cannot be reached, and the detail is the cause.
             _ => &UNREACHABLE,
         };
         let detail = match error.raw_os_error() {

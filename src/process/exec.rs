@@ -25,8 +25,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// The program as it may be printed. What is no path may be a target or a `PASSWORD=…` that is
-    /// in the wrong place.
+    /// The program as it may be printed. A text that is no path may be a target or a `PASSWORD=…` in
+    /// the wrong place.
     pub fn name(&self) -> String {
         let program = self.program.to_string_lossy();
         let suspect = program.find(['=', ':', '?', '#']);

@@ -38,9 +38,8 @@ impl Mode {
         ("never", Self::Never),
     ];
 
-    /// What the settings say, as far as can be told before they are read in earnest: to fork
-    /// later would be to fork with all that reading them takes. What makes no sense is the default
-    /// here and an error there.
+    /// The mode by a first look at the settings: a fork after they are read would copy all the
+    /// memory of that. A mode that does not exist is the default here, and an error when they are read.
     fn from_settings(flag: Option<&OsStr>, variable: Option<OsString>) -> Self {
         flag.map(OsStr::to_owned)
             .or(variable)
@@ -49,7 +48,7 @@ impl Mode {
     }
 }
 
-/// Becomes an init where that is wanted: returns in the child, and where none is wanted. Signals
+/// Becomes an init if the mode asks for it: returns in the child, and where there is no init. Signals
 /// are blocked by the caller and unblocked here.
 ///
 /// # Errors

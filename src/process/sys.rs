@@ -453,7 +453,7 @@ impl Received {
     /// Passes it on.
     pub fn pass_on(&self, to: Pid) {
         // SAFETY: kill takes any number. A process that has ended meanwhile is not reaped yet, so
-        // that its number is nobody else's.
+        // that its number is not another's.
         let _ = unsafe { libc::kill(to.as_raw(), self.number) };
     }
 }
@@ -470,7 +470,7 @@ pub enum Change {
 /// The next change of any child's state; one that has ended is reaped. `None` if there is none.
 ///
 /// # Errors
-/// The system's, where it refuses to say.
+/// The system's, where it refuses the call.
 pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
     let mut status = 0;
     // nix's own waitpid loses children that a real-time signal has ended.
@@ -546,7 +546,7 @@ pub fn give_back_code() {
     use libc::Elf64_Phdr as Header;
 
     #[cfg(target_os = "linux")]
-    // SAFETY: the program headers are where the kernel says that they are. The segments that are
+    // SAFETY: the program headers are at the address that the kernel gives. The segments that are
     // given back are not writable, so that their pages can be read from the file again.
     unsafe {
         let first = libc::getauxval(libc::AT_PHDR) as *const Header;

@@ -138,7 +138,7 @@ or 127 the command cannot be executed or found, 128+n ended by signal n, otherwi
 
 /// The outcome of parsing a command line.
 pub enum Parsed {
-    /// What was typed.
+    /// The arguments as typed.
     Cli(Box<Cli>),
     /// `--help` or `--version`: a text to print.
     Text(clap::Error),
@@ -147,7 +147,7 @@ pub enum Parsed {
 /// Parses the command line, which begins with the program's own name.
 ///
 /// # Errors
-/// What cannot be understood of it.
+/// The first argument that cannot be understood.
 pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
     if let Some(more) = Early::look(args).after_short_help {
         return match more {

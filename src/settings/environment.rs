@@ -35,7 +35,7 @@ pub const HOSTS: Variable = variable("WAIT_HOSTS");
 pub const PATHS: Variable = variable("WAIT_PATHS");
 /// The deadline for all targets together.
 pub const TIMEOUT: Variable = renamed("WAIT_TIMEOUT", "WAIT_HOSTS_TIMEOUT");
-/// The longest that one attempt may take.
+/// The longest that looking up a name and connecting may take.
 pub const CONNECT_TIMEOUT: Variable = variable("WAIT_HOST_CONNECT_TIMEOUT");
 /// The pause between attempts.
 pub const INTERVAL: Variable = variable("WAIT_SLEEP_INTERVAL");

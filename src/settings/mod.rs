@@ -72,7 +72,7 @@ pub enum OnTimeout {
 pub struct Timing {
     /// For all targets together, from the first attempt on; `None` is for ever, zero one attempt each.
     pub timeout: Option<Duration>,
-    /// For one attempt, name look-up and login included.
+    /// For looking up a name and connecting; with a timeout of zero for the whole attempt.
     pub connect_timeout: Duration,
     /// The pause between attempts; `None` is adaptive.
     pub interval: Option<Duration>,
@@ -94,7 +94,7 @@ impl Default for Timing {
     }
 }
 
-/// What the settings are read from, besides the command line.
+/// The sources of the settings, besides the command line.
 pub struct Surroundings<'a> {
     /// The value of an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
@@ -106,8 +106,7 @@ pub struct Surroundings<'a> {
     pub is_terminal: bool,
 }
 
-/// Settings that cannot be used. `Display` is one line that names the setting and the item and
-/// says what was expected.
+/// Settings that cannot be used. `Display` is one line: the setting, the item and the expected form.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The command line is not one of ours.
@@ -120,7 +119,7 @@ pub enum ConfigError {
         setting: String,
         /// The item as it may be printed; empty where there is nothing to print.
         item: String,
-        /// What was expected instead.
+        /// The expected form.
         expected: String,
     },
 }

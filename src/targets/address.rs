@@ -30,9 +30,9 @@ pub struct Address {
     pub endpoint: Endpoint,
     /// The path as it is written: empty, or with its first slash.
     pub path: String,
-    /// What follows the `?`, as it is written.
+    /// The query after the `?`, as it is written.
     pub query: Option<Secret>,
-    /// What follows the `#`, decoded. It is for `wait` alone and never sent.
+    /// The options after the `#`, decoded. They are for `wait` alone and never sent.
     pub options: Vec<(String, Secret)>,
     /// Where it is written.
     pub origin: Origin,
@@ -521,7 +521,7 @@ pub fn shown(text: &str) -> String {
     if !is_clear {
         return format!("{scheme}…");
     }
-    // What cannot be a port is the rest of a login, or of an address without brackets.
+    // A text that cannot be a port is the rest of a login, or of an address without brackets.
     let (host, port) = match endpoint.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (endpoint, None),

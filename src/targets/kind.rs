@@ -1,12 +1,12 @@
-//! A kind of target: everything that a protocol says about itself.
+//! A kind of target: all data of a protocol.
 
 use std::fmt;
 
 use super::{Address, Defaults, Expected};
 use crate::probe::{NotReady, Probe, Reason, reason};
 
-/// Everything that a protocol says about itself. It is data, so that help, documentation, scrubbing,
-/// tests and fuzzing loop over the table of kinds instead of naming protocols.
+/// All data of a protocol, so that help, documentation, scrubbing, tests and fuzzing loop over the
+/// table of kinds instead of naming protocols.
 pub struct Kind {
     /// Its name: `--NAME`, `WAIT_NAME`, the Cargo feature, `kind` in JSON.
     pub name: &'static str,

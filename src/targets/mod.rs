@@ -1,5 +1,5 @@
-//! Targets: how they are written, printed and made, and what kinds of them can say about themselves.
-//! Nothing here touches the network.
+//! Targets: how they are written, printed and made, and the data of their kinds. Nothing here touches
+//! the network.
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -242,7 +242,7 @@ pub struct Defaults<'a> {
     pub variable: &'a Lookup<'a>,
     /// The contents of a file with certificates.
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// Things that the user should know.
+    /// Notices for the user.
     pub notices: RefCell<Vec<String>>,
 }
 

@@ -18,8 +18,8 @@ use crate::probe::{Attempt, NotReady, Overlap, Retry, Stage, Stop, reason};
 use crate::settings::Timing;
 use crate::targets::Target;
 
-/// An attempt that has taken this long shows that there is no answer, and one that the deadline ends
-/// sooner does not.
+/// The time without an answer after which an attempt is reported as `timed_out`; one that the deadline
+/// ends sooner is not.
 const TELLING: Duration = Duration::from_secs(1);
 
 /// How long a login may take to end properly once the wait has ended, and how long the cancelling

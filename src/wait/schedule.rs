@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::probe::{Overlap, Retry};
 
-/// The shortest pause that can be asked for: twice what the timer can tell apart.
+/// The shortest interval: two ticks of the timer.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 /// The shortest adaptive pause.
 const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(3);
@@ -30,8 +30,8 @@ const LONGEST_RARE_PAUSE: Duration = Duration::from_secs(10);
 /// | [`Retry::Soon`] | 1 % of the time waited | 3 ms | 1 s | up to 10 % less |
 /// | [`Retry::Politely`] | 1 % of the time waited | 100 ms | 1 s | up to 5 % more |
 /// | [`Retry::BackOff`] | 20 % of the time waited | 100 ms | 1 s | up to 50 % more |
-/// | [`Retry::Denied`] | 100 ms once, then 20 % of the time waited | 1 s | 1 s | up to 50 % more |
-/// | [`Retry::Rarely`] | twice the one before | 100 ms | 10 s | up to 10 % more |
+/// | [`Retry::Denied`] | 100 ms once, then 1 s | 100 ms | 1 s | up to 50 % more |
+/// | [`Retry::Rarely`] | 100 ms, then twice the one before | 100 ms | 10 s | up to 10 % more |
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// The last kind of failure, and how often in a row it has come.
@@ -39,7 +39,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// How long to pause after an attempt: exactly what the user said, or else as the failure asks.
+    /// How long to pause after an attempt: exactly the interval, or else by the last failure.
     pub(super) fn pause(
         &mut self,
         interval: Option<Duration>,

@@ -35,12 +35,12 @@ static TOY: Kind = Kind {
     options: &[],
     reasons: &[&reason::REFUSED.with_hint(OWN_HINT)],
     codes: &[],
-    ready_when: "the script says so",
+    ready_when: "the script is ready",
     examples: &[],
     parse: None,
 };
 
-/// What an attempt does.
+/// The course of an attempt.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ready,
@@ -127,7 +127,7 @@ impl Probe for Fake {
         };
         self.log.lock().expect("not poisoned").push(tried);
         let step = self.next();
-        let fails = |reason| Err(NotReady::new(reason, "as the script says"));
+        let fails = |reason| Err(NotReady::new(reason, "as scripted"));
         let begun = self.alive.begin();
         async move {
             let _begun = begun;
@@ -179,7 +179,7 @@ impl Probe for Fake {
                     }
                     fails(&reason::CLOSED)
                 }
-                Panics => panic!("as the script says"),
+                Panics => panic!("as scripted"),
                 Warns => {
                     cx.warn("the paint is wet");
                     fails(&reason::REFUSED)
@@ -190,7 +190,7 @@ impl Probe for Fake {
     }
 }
 
-/// The targets of a wait, and what came of it.
+/// The targets of a wait, and its result.
 struct Play {
     start: Instant,
     targets: Vec<Target>,
@@ -335,7 +335,7 @@ async fn the_deadline_is_hard_for_an_attempt_that_fails() {
     outcome.is_not_ready().took(3_000);
     let attempts = outcome.tried[0].len() as u64;
     assert!(attempts > 100, "{attempts}");
-    outcome.ends_with(&reason::CLOSED, "as the script says", attempts);
+    outcome.ends_with(&reason::CLOSED, "as scripted", attempts);
 }
 
 #[tokio::test(start_paused = true)]
@@ -493,7 +493,7 @@ async fn the_line_of_a_single_attempt_is_the_last_one() {
     let outcome = outcome.await;
     outcome.is_not_ready().took(0);
     assert_eq!(outcome.capture.events("not_ready").len(), 0);
-    outcome.ends_with(&reason::REFUSED, "as the script says", 1);
+    outcome.ends_with(&reason::REFUSED, "as scripted", 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -599,7 +599,7 @@ async fn a_check_reports_its_failure_and_nothing_else() {
     assert_eq!(
         events[0].field("message"),
         format!(
-            "toy-1 is not ready: closed: as the script says; {}",
+            "toy-1 is not ready: closed: as scripted; {}",
             reason::CLOSED.hint
         )
     );
@@ -640,7 +640,7 @@ async fn an_attempt_that_the_deadline_cuts_short_keeps_the_earlier_reason() {
     let script = [Fails(&reason::REFUSED), Hangs];
     let outcome = Play::new(timing).with(&script).run().await;
     outcome.is_not_ready().took(1_000);
-    outcome.ends_with(&reason::REFUSED, "as the script says", 2);
+    outcome.ends_with(&reason::REFUSED, "as scripted", 2);
     // One that had time enough shows that there is no answer.
     let timing = every(Duration::from_millis(900), seconds(2));
     let outcome = Play::new(timing).with(&script).run().await;
@@ -831,7 +831,7 @@ async fn the_last_line_keeps_what_the_server_had_decided() {
     outcome.is_not_ready();
     let events = outcome.capture.events("timed_out");
     assert_eq!(events[0].field("reason"), "access_denied");
-    // Of a port that was closed before it says the news.
+    // No server has decided before: the last attempt counts.
     let script = [Fails(&reason::REFUSED), TalksAndHangs];
     let outcome = Play::new(seconds(20)).with(&script).run().await;
     let events = outcome.capture.events("timed_out");

@@ -23,6 +23,7 @@ const SETTINGS: &str = include_str!("../../docs/settings.md");
 const REASONS: &str = include_str!("../../docs/reasons.md");
 const MOVING: &str = include_str!("../../docs/moving.md");
 const DESIGN: &str = include_str!("../../docs/design.md");
+const GUIDE: &str = include_str!("../../docs/adding-a-kind.md");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -345,6 +346,40 @@ fn unsafe_code_is_forbidden_but_in_two_files() {
     assert!(modules >= 6, "{modules}");
     let manifest = include_str!("../../Cargo.toml");
     assert!(manifest.contains("\nunsafe_code = \"deny\""));
+}
+
+/// The guide adds a toy kind, `echo`, to the lists as they are.
+#[test]
+fn the_guide_to_a_new_kind_has_the_lists_of_the_code() {
+    let between = |text: &str, start: &str, end: &str| {
+        let after = text.split(start).nth(1).expect(start);
+        let inside = after.split(end).next().unwrap_or_default();
+        let words = inside.split(|c: char| !c.is_ascii_alphanumeric());
+        let words = words.filter(|word| !word.is_empty() && *word != "echo");
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let features = |text: &str| between(text, "\ndefault = [", "]");
+    assert_eq!(features(GUIDE), features(include_str!("../../Cargo.toml")));
+    let kinds = |text: &str| between(text, "\nkinds! {", "}");
+    assert_eq!(kinds(GUIDE), kinds(include_str!("../../src/kinds/mod.rs")));
+
+    // Each field of a kind has a row, and a line in the example.
+    let code = include_str!("../../src/targets/kind.rs");
+    let fields = code.split("pub struct Kind {").nth(1).expect("the type");
+    let fields = fields.split("\n}").next().unwrap_or_default().lines();
+    let fields = fields.filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
+    let fields: Vec<_> = fields.collect();
+    assert!(fields.contains(&"ready_when"), "{fields:?}");
+    for field in fields {
+        assert!(GUIDE.contains(&format!("\n| `{field}` |")), "{field}");
+        assert!(GUIDE.contains(&format!("\n    {field}: ")), "{field}");
+    }
+    let code = include_str!("../../src/probe/reason.rs");
+    let retries = code.split("pub enum Retry {").nth(1).expect("the type");
+    let retries = retries.split("\n}").next().unwrap_or_default().lines();
+    for retry in retries.filter_map(|line| line.trim().strip_suffix(',')) {
+        assert!(GUIDE.contains(&format!("\n| `{retry}` |")), "{retry}");
+    }
 }
 
 #[test]

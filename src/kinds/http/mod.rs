@@ -30,7 +30,7 @@ pub(super) static KIND: Kind = Kind {
 const HTTP_STATUS: Reason = Reason {
     name: "http_status",
     seen: "the status is not from 200 to 399",
-    hint: "is this the right path? If so, the service's own log says more",
+    hint: "is this the right path? If so, the service's own log may have the cause",
     retry: Retry::Politely,
     permanent: false,
 };

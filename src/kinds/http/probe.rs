@@ -69,7 +69,7 @@ struct Http {
     authority: String,
     /// For basic authentication.
     credentials: Option<Secret>,
-    /// The parts of the request that are secret: a service may show what it was sent.
+    /// The parts of the request that are secret: a service may repeat them.
     confidential: Confidential,
 }
 
@@ -159,7 +159,7 @@ impl Http {
             })?;
         }
         cx.phase("waiting for the response");
-        // As lenient as browsers and curl are: it is the status alone that counts.
+        // As lenient as browsers and curl: the status alone counts.
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MOST_HEADERS)
             .allow_obsolete_multiline_headers_in_responses(true)

@@ -8,7 +8,7 @@ use super::{ACCESS_DENIED, HOST_BLOCKED, TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNK
 use crate::probe::NotReady;
 use crate::probe::{Reason, reason};
 
-const NOT_SYNCED: &str = "is the node part of its cluster? wsrep_ready says when it serves";
+const NOT_SYNCED: &str = "is the node part of its cluster? It serves when wsrep_ready is ON";
 const NO_PRIMARY: &str = "has the shard a primary that serves?";
 const NO_BACKEND: &str = "does the proxy reach a server of its host group?";
 const LOCKED: &str = "the account is locked: ALTER USER … ACCOUNT UNLOCK";

@@ -24,7 +24,7 @@ use crate::probe::{Attempt, NotReady, reason};
 /// The user of a login that only has to be decided.
 const NOBODY: &str = "wait";
 
-/// More packets than any way to log in takes.
+/// More packets than any authentication plugin takes.
 const MOST_ROUNDS: usize = 10;
 
 /// The longest packet that we announce to take, in bytes.
@@ -46,7 +46,7 @@ const MOST_ITERATIONS: u32 = 1 << 20;
 const SHA256_PASSWORD: &[u8] = b"sha256_password";
 const PARSEC: &[u8] = b"parsec";
 
-/// What a server says of caching_sha2_password, which otherwise asks for no more than an answer.
+/// The server's messages in caching_sha2_password, besides the first.
 const FAST_LOGIN: u8 = 0x03;
 const FULL_LOGIN: u8 = 0x04;
 /// How the two plugins ask for the server's key.
@@ -61,7 +61,7 @@ pub(super) struct Account<'a> {
     pub(super) database: Option<&'a str>,
 }
 
-/// What a server says first.
+/// The server's first packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
     /// The number of the connection, to be named when its statement is cancelled.
@@ -71,17 +71,18 @@ pub(super) struct Greeting {
     capabilities: CapabilityFlags,
     plugin: Vec<u8>,
     nonce: Vec<u8>,
-    /// The way that it has come.
+    /// The route of the connection.
     route: Route,
 }
 
 /// The lengths of RSA keys that are used.
 const MIN_KEY_BITS: u64 = 1024;
 const MAX_KEY_BITS: u64 = 8192;
-/// What the padding adds to a message, in bytes.
+/// The length that the padding adds to a message, in bytes.
 const OAEP_OVERHEAD: usize = 42;
 
-/// Reads the greeting. What comes in its place ends the connection from the other side.
+/// Reads the greeting. Any other packet in its place is an error after which the server closes the
+/// connection.
 pub(super) async fn greeting(
     stream: Stream,
     cx: &Attempt,
@@ -131,7 +132,7 @@ impl Greeting {
     }
 }
 
-/// Logs in as the target says, with TLS as it says.
+/// Logs in, and starts TLS first if the target asks for it.
 pub(super) async fn log_in<'a>(
     mut session: Session<'a>,
     greeting: &Greeting,
@@ -193,7 +194,7 @@ struct Login<'a> {
     user: &'a str,
     password: &'a str,
     database: Option<&'a str>,
-    /// What both sides know. A server goes by what it is told before TLS starts.
+    /// The capabilities of both sides. A server goes by those that it gets before TLS starts.
     capabilities: CapabilityFlags,
     /// Whether nothing between us and the server can be read by others.
     is_confidential: bool,
@@ -229,13 +230,13 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Exchanges what the server asks for until it has decided.
+    /// Answers the server until it has decided.
     async fn authenticate(
         &self,
         session: &mut Session<'_>,
         greeting: &Greeting,
     ) -> Result<(), NotReady> {
-        // What a server has by default and we do not, an account need not have.
+        // The account may have another plugin than the server's default, which is not supported here.
         let (mut plugin, answer) = match self.answer(&greeting.plugin, &greeting.nonce) {
             Some(answer) => (greeting.plugin.clone(), answer),
             None => (
@@ -273,18 +274,18 @@ impl<'a> Login<'a> {
         Err(session.cx().unexpected())
     }
 
-    /// Lets a login that must not go on be denied, by going on as a user that does not exist: to
-    /// leave now is what the server counts against the host.
+    /// Has a login that must not go on denied, by going on as a user that does not exist: the server
+    /// counts a connection that is closed now against the host.
     async fn be_denied(&self, session: &mut Session<'_>, greeting: &Greeting) {
-        let nobody = Login {
+        let unknown = Login {
             user: NOBODY,
             password: "",
             database: None,
             capabilities: self.capabilities - CapabilityFlags::CLIENT_CONNECT_WITH_DB,
             ..*self
         };
-        if nobody.authenticate(session, greeting).await.is_ok() {
-            let _ = session.quit().await; // not a connection that we could do more for
+        if unknown.authenticate(session, greeting).await.is_ok() {
+            let _ = session.quit().await; // a connection on which nothing more can be done
         }
     }
 
@@ -312,7 +313,7 @@ impl<'a> Login<'a> {
         ))
     }
 
-    /// What a plugin says first; `None` if we do not have it.
+    /// The first answer of a plugin; `None` if it is not supported.
     fn answer(&self, plugin: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
         if plugin == PARSEC {
             nonce.get(..PARSEC_NONCE)?;
@@ -340,7 +341,7 @@ impl<'a> Login<'a> {
         Some(answer.map(|answer| answer.to_vec()).unwrap_or_default())
     }
 
-    /// The answer of a plugin to what the server sent; `None` is to wait for what comes next.
+    /// The answer of a plugin to a message of the server's; `None` is to wait for the next one.
     async fn next_answer(
         &self,
         plugin: &[u8],
@@ -364,7 +365,7 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// The answer of MariaDB's `parsec`. The server says how much work it is, so it is not done where
+    /// The answer of MariaDB's `parsec`. The server sets the amount of work, so it is not done where
     /// the timers are.
     async fn sign(&self, nonce: &[u8], salt: &[u8], cx: &Attempt) -> Result<Vec<u8>, NotReady> {
         let nonce: Option<[u8; PARSEC_NONCE]> = nonce.get(..PARSEC_NONCE).and_then(|nonce| nonce.try_into().ok());
@@ -382,7 +383,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// Lets a login be denied that cannot go on. An empty answer is not counted against the host.
+/// Has a login that cannot go on denied. An empty answer is not counted against the host.
 async fn be_refused(session: &mut Session<'_>, why: NotReady) -> Result<(), NotReady> {
     session.write(b"").await?;
     session.read().await?;
@@ -399,7 +400,7 @@ fn terminated(password: &str) -> Vec<u8> {
     [password.as_bytes(), &[0]].concat()
 }
 
-/// The other plugin, and its nonce, that a server asks to go on with. Without any it is the one of
+/// The plugin, and its nonce, that a server asks to go on with; an empty request is for that of
 /// MySQL 4.0.
 fn parse_switch(request: &[u8]) -> (Vec<u8>, Vec<u8>) {
     if request.is_empty() {

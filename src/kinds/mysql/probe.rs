@@ -1,13 +1,13 @@
 //! A real login, as the application will make it, and a clean goodbye.
 //!
 //! A server counts connections that end before their login against the host, and blocks it when
-//! there are too many; so nothing here ever just connects, or reads the greeting alone, and a login
-//! that cannot succeed is left for the server to deny.
+//! there are too many. So no attempt ends after the connection or the greeting alone, and a login that
+//! cannot succeed is left for the server to deny.
 //!
 //! Existing drivers cannot do that: they take TLS always or never and find out that a server has
 //! none by breaking off, they connect to addresses in their own way, and they do not report in which
-//! phase an error came. So the conversation is held here, on the packets and ciphers of
-//! `mysql_common`, which is the ground that `mysql_async` stands on.
+//! phase an attempt fails. So the conversation is our own, on the packets and ciphers of
+//! `mysql_common`, the base of `mysql_async`.
 
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -124,7 +124,7 @@ impl MySql {
             Some(_) => self.ask(&mut session, &greeting, account, cx).await,
             None => Ok(()),
         };
-        // Even after a failure: a connection that ends without a word is counted as aborted.
+        // Even after a failure: a connection that ends without COM_QUIT is counted as aborted.
         cx.phase("closing the session");
         let _ = timeout(GOODBYE, session.quit()).await;
         result
@@ -150,7 +150,7 @@ impl MySql {
         *self.without_tls() = (!is_required).then(|| failure.clone());
         result.map_err(|why| match is_required {
             true => failure,
-            // The account may require TLS, which the server does not say.
+            // The account may require TLS, which the denial does not mention.
             false if why.is(&reason::ACCESS_DENIED) => NotReady {
                 detail: format!("{}, without TLS: {}", why.detail, failure.detail),
                 ..why
@@ -256,7 +256,7 @@ fn limits(greeting: &Greeting, time_left: Option<Duration>) -> Option<String> {
     ))
 }
 
-/// Whether a server that answers so has looked at the login.
+/// Whether a server with this answer has checked the login.
 fn is_denial(why: &NotReady) -> bool {
     why.is(&reason::ACCESS_DENIED) || why.is(&reason::TLS_REQUIRED)
 }

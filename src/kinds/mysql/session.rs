@@ -6,7 +6,7 @@ use crate::net::tls::Tls;
 use crate::net::{Stream, Verdict};
 use crate::probe::{Attempt, NotReady};
 
-/// What is kept of a packet, in bytes; nothing that is needed is longer.
+/// The most that is kept of a packet, in bytes; nothing that is needed is longer.
 const KEPT: usize = 64 * 1024;
 /// A part of this length is not the last of its packet.
 const FULL_PART: usize = 0xff_ff_ff;
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         self.cx
     }
 
-    /// Goes on with TLS. Also returns why the server is not to be trusted, if so.
+    /// Goes on with TLS. Also returns why the server is not trusted, if it is not.
     pub(super) async fn secure(self, tls: &Tls) -> Result<(Self, Option<NotReady>), NotReady> {
         let Verdict { stream, distrust } = self.cx.tls_with_verdict(self.stream, tls).await?;
         Ok((Self { stream, ..self }, distrust))
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes one packet. None of ours is as long as to need a second part.
+    /// Writes one packet. None of ours needs a second part.
     pub(super) async fn write(&mut self, payload: &[u8]) -> Result<(), NotReady> {
         let [a, b, c, _] = (payload.len() as u32).to_le_bytes();
         let mut packet = vec![a, b, c, self.sequence];
@@ -161,7 +161,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says goodbye.
+    /// Ends the session.
     pub(super) async fn quit(&mut self) -> Result<(), NotReady> {
         self.command(COM_QUIT, b"").await?;
         self.stream
@@ -182,7 +182,7 @@ pub(super) enum Rows {
     True,
 }
 
-/// Whether the first column of a row says yes: it is neither NULL, 0, false nor empty.
+/// Whether the first column of a row is true: neither NULL, 0, false nor empty.
 fn is_true(row: &[u8]) -> bool {
     let (length, at) = match row {
         [0xfc, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 3),
@@ -190,7 +190,7 @@ fn is_true(row: &[u8]) -> bool {
         [0xfb, ..] | [] => return false,
         [length, ..] => (usize::from(*length), 1),
     };
-    // Of a long one not all is kept.
+    // A long one is not kept to its end.
     let value = row.get(at..).unwrap_or_default();
     let value = &value[..value.len().min(length)];
     let text = String::from_utf8_lossy(value);
@@ -203,7 +203,7 @@ fn is_eof(packet: &[u8]) -> bool {
     packet.first() == Some(&EOF) && packet.len() < 9
 }
 
-/// The status flags of an OK packet, behind two numbers of variable length.
+/// The status flags of an OK packet, after two numbers of variable length.
 fn ok_status(packet: &[u8]) -> Option<u16> {
     let mut at = 1;
     for _ in 0..2 {

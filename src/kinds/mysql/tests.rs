@@ -4,8 +4,6 @@ mod passwords;
 mod statements;
 mod tls;
 
-use std::cell::RefCell;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +14,10 @@ use tokio::io::{
 use super::codes::CODES;
 use super::session::{EOF, ERROR, LOCAL_INFILE, MORE_DATA, OK};
 use super::*;
-use crate::kinds::KINDS;
-use crate::kinds::tests::untrusted_certificate;
+use crate::kinds::tests::{target_of, untrusted_certificate};
 use crate::net::{Route, Stream};
 use crate::probe::{Attempt, NotReady, Stop};
-use crate::targets::{Address, Defaults, Expected, Origin, Target};
+use crate::targets::{Expected, Target};
 use mysql_common::constants::CapabilityFlags;
 
 const NATIVE: &str = "mysql_native_password";
@@ -141,23 +138,7 @@ fn try_target(
     variables: &[(&str, &str)],
     files: &[(&str, &str)],
 ) -> Result<Target, Expected> {
-    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
-    let variable = |name: &str, _| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        Ok(found.map(|(_, value)| (*value).to_owned()))
-    };
-    let file = |path: &Path| {
-        let found = files.iter().find(|(known, _)| Path::new(known) == path);
-        let contents = found.map(|(_, contents)| contents.as_bytes().to_vec());
-        contents.ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    };
-    let defaults = Defaults {
-        kind: &KIND,
-        variable: &variable,
-        file: &file,
-        notices: RefCell::default(),
-    };
-    Target::at(address, &defaults)
+    Ok(target_of(&KIND, text, variables, files)?.0)
 }
 
 /// The result of an attempt at a target against a server on a private network.
@@ -305,7 +286,7 @@ async fn every_phase_has_a_name_when_the_server_leaves() {
 
 #[tokio::test]
 async fn what_is_not_mysql_is_shown() {
-    for (says, shown) in [
+    for (sent, shown) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n", "begins with \\\"SSH-\\\""),
         ("HTTP/1.1 400 Bad Request", "begins with \\\"HTTP\\\""),
         ("\x05\0\0\0hello", "begins with \\\"hello\\\""),
@@ -313,7 +294,7 @@ async fn what_is_not_mysql_is_shown() {
         ("\u{7f}\u{7f}\u{7f}\0", "protocol: "),
     ] {
         let result = against(TARGET, None, 64, async |mut server| {
-            server.send_raw(says.as_bytes()).await;
+            server.send_raw(sent.as_bytes()).await;
             server.receive().await; // it is for the client to leave
         });
         let why = result.await.expect_err("not ready");
@@ -398,7 +379,7 @@ async fn garbage_neither_panics_nor_hangs() {
     }
 }
 
-/// Whatever the server says: in clear a password is sent to a unix socket alone, a login that needs
+/// Whatever the server sends: in clear text a password is sent to a unix socket alone, a login that needs
 /// TLS is not sent at all, and a login that succeeds ends properly.
 #[tokio::test]
 async fn no_server_can_ask_for_the_password_in_clear() {

@@ -78,6 +78,6 @@ const NO_PRIMARY: Reason =
     reason::NOT_SERVING.with_hint("does the replica reach its primary (replica-serve-stale-data)?");
 const BUSY: Reason = reason::NOT_SERVING.with_hint("a script blocks the server: SCRIPT KILL");
 const NO_SNAPSHOT: Reason =
-    reason::NOT_SERVING.with_hint("the server cannot write its snapshot; its log says why");
+    reason::NOT_SERVING.with_hint("the server cannot write its snapshot; its log has the cause");
 const PROTOCOL: Reason =
     reason::PROTOCOL.with_hint("is this the right port, redis:// for plain text and rediss:// for TLS?");

@@ -91,7 +91,7 @@ impl Redis {
         let password = password.as_ref().map(|password| password.expose());
         let result = self.ask(&mut session, password).await;
         if result.as_ref().is_err_and(|why| why.code.is_none()) {
-            return result; // there is no server of Redis to take leave of
+            return result; // no server of Redis has answered
         }
         cx.phase("closing the session");
         let _ = timeout(GOODBYE, session.call(&["QUIT"])).await;
@@ -104,7 +104,7 @@ impl Redis {
             let user = self.login.user.as_deref();
             let words: Vec<_> = ["AUTH"].into_iter().chain(user).chain([password]).collect();
             match session.call(&words).await? {
-                // As clients do, it is taken for a password that is not needed.
+                // Clients go on, too: the password is not needed.
                 Reply::Error(text) if is_without_password(&text) => session.cx.warn(
                     "the server has no password for the default user: the one that is given is not checked",
                 ),
@@ -160,8 +160,10 @@ impl Session<'_> {
             let mut limited = (&mut self.stream).take(LONGEST_REPLY);
             limited.read_until(b'\n', &mut line).await
         };
-        exchanged.await.map_err(|error| self.cx.broken(&error))?;
-        self.cx.talking();
+        let length = exchanged.await.map_err(|error| self.cx.broken(&error))?;
+        if length > 0 {
+            self.cx.talking();
+        }
         let text = match line.strip_suffix(b"\r\n") {
             Some(text) => text,
             // It may be a greeting in another protocol.
@@ -180,7 +182,7 @@ impl Session<'_> {
 }
 
 impl Reply {
-    /// Nothing, if it is no error. The first word of an error is its code, but for the oldest.
+    /// `Ok` unless it is an error. The first word of an error is its code; old errors have only "ERR".
     fn ok(self) -> Result<(), NotReady> {
         let text = match self {
             Self::Ok(_) => return Ok(()),

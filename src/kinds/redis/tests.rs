@@ -1,36 +1,17 @@
 //! Scripted servers, for what a real one does not do on demand.
 
-use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::timeout;
 
 use super::KIND;
-use crate::kinds::KINDS;
-use crate::net::{Route, Stream};
-use crate::probe::{Attempt, NotReady, Reason, Stop, reason};
-use crate::targets::{Address, Defaults, Expected, Origin, Target};
-
-fn target_with(text: &str, variables: &[(&str, &str)]) -> Result<(Target, Vec<String>), Expected> {
-    let address = Address::parse(text, KINDS, Some(&KIND), Origin::Ours)?;
-    let value = |name: &str, _| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        Ok(found.map(|(_, value)| (*value).to_owned()))
-    };
-    let defaults = Defaults {
-        kind: &KIND,
-        variable: &value,
-        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        notices: RefCell::default(),
-    };
-    let target = Target::at(address, &defaults)?;
-    Ok((target, defaults.notices.into_inner()))
-}
+use crate::kinds::tests::{attempt_over, target_of};
+use crate::probe::{NotReady, Reason, reason};
+use crate::targets::Target;
 
 fn target(text: &str) -> Target {
-    target_with(text, &[]).expect(text).0
+    target_of(&KIND, text, &[], &[]).expect(text).0
 }
 
 /// The result of an attempt, its warning, and the commands that the server has received, against one
@@ -40,8 +21,7 @@ async fn against(
     replies: &[&str],
 ) -> (Result<(), NotReady>, Option<&'static str>, Vec<String>) {
     let (ours, mut theirs) = duplex(1 << 16);
-    let (io, route) = (Box::new(ours), Route::Private);
-    let cx = Attempt::over(Arc::default(), [Stream { io, route }], Stop::default());
+    let cx = attempt_over(ours);
     let server = async move {
         let mut commands = Vec::new();
         let mut buffer = vec![0; 4096];
@@ -152,8 +132,8 @@ async fn errors_are_known_by_their_code() {
 
 #[tokio::test]
 async fn replies_of_another_protocol_are_shown() {
-    for says in ["HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\n", ":1\r\n", "+Hello\r\n"] {
-        is_not_ready("db", &[says], &reason::PROTOCOL, None).await;
+    for reply in ["HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\n", ":1\r\n", "+Hello\r\n"] {
+        is_not_ready("db", &[reply], &reason::PROTOCOL, None).await;
     }
     let endless = "x".repeat(5000);
     is_not_ready("db", &[&endless], &reason::PROTOCOL, None).await;
@@ -171,8 +151,7 @@ async fn a_server_that_repeats_the_password_does_not_have_it_logged() {
             let _ = theirs.write_all(reply.as_bytes()).await; // it may have left
         }
     });
-    let (io, route) = (Box::new(ours), Route::Private);
-    let cx = Attempt::over(Arc::default(), [Stream { io, route }], Stop::default());
+    let cx = attempt_over(ours);
     let why = target("app:TOPSECRET@db").probe.attempt(&cx).await;
     let why = cx.without_secrets(why.expect_err("not ready"));
     assert!(why.detail.contains("unknown command"), "{why}");
@@ -183,7 +162,7 @@ async fn a_server_that_repeats_the_password_does_not_have_it_logged() {
 #[test]
 fn a_target_names_a_database_by_its_number() {
     let printed = |text: &str, variables: &[_]| {
-        target_with(text, variables).map(|(target, _)| target.to_string())
+        target_of(&KIND, text, variables, &[]).map(|(target, _)| target.to_string())
     };
     assert_eq!(printed("db", &[]).as_deref(), Ok("redis://db:6379"));
     assert_eq!(printed("valkeys://u:p@db?db=4", &[]).as_deref(), Ok("rediss://u@db:6379/4"));
@@ -196,6 +175,6 @@ fn a_target_names_a_database_by_its_number() {
     for text in ["db/shop", "db?db=x", "db/-1", "db/1/2", "db#tls=prefer", "db#tls=maybe"] {
         assert!(printed(text, &[]).is_err(), "{text}");
     }
-    let (_, notices) = target_with("app@db", &[]).expect("a target");
+    let (_, notices) = target_of(&KIND, "app@db", &[], &[]).expect("a target");
     assert_eq!(notices.len(), 1, "{notices:?}");
 }

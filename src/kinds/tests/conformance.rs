@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::net::{Io, Network, Route, Stream};
+use crate::net::Network;
 use crate::output::capture::Capture;
 use crate::output::live::Live;
 use crate::probe::{Attempt, NotReady, Probe, Reason, Stop, reason};
@@ -31,7 +31,7 @@ const MOST_READ: usize = 1 << 20;
 #[derive(Clone, Debug)]
 struct Script {
     /// Repeated for ever if the end is `Never`.
-    says: Vec<u8>,
+    sends: Vec<u8>,
     end: End,
 }
 
@@ -43,9 +43,9 @@ enum End {
 }
 
 impl Script {
-    fn new(says: impl Into<Vec<u8>>, end: End) -> Self {
-        let says = says.into();
-        Self { says, end }
+    fn new(sends: impl Into<Vec<u8>>, end: End) -> Self {
+        let sends = sends.into();
+        Self { sends, end }
     }
 }
 
@@ -56,7 +56,7 @@ struct Server {
     counts: Arc<Counts>,
 }
 
-/// What was read and written on connections with a server.
+/// The bytes read and written on connections with a server.
 #[derive(Debug, Default)]
 struct Counts {
     /// How often more was asked for.
@@ -73,18 +73,18 @@ impl AsyncRead for Server {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.counts.reads.fetch_add(1, Relaxed);
-        let mut left = &self.script.says[self.at..];
+        let mut left = &self.script.sends[self.at..];
         if left.is_empty() {
             match self.script.end {
                 End::HangsUp => return Poll::Ready(Ok(())),
                 End::FallsSilent => return Poll::Pending,
                 End::Never => {}
             }
-            left = &self.script.says;
+            left = &self.script.sends;
         }
         let part = left.len().min(buffer.remaining());
         buffer.put_slice(&left[..part]);
-        self.at = self.script.says.len() - left.len() + part;
+        self.at = self.script.sends.len() - left.len() + part;
         let read = self.counts.read.fetch_add(part, Relaxed) + part;
         assert!(read <= MOST_READ, "it reads on and on");
         Poll::Ready(Ok(()))
@@ -99,7 +99,7 @@ impl AsyncWrite for Server {
     ) -> Poll<io::Result<usize>> {
         let mut written = self.counts.written.lock().expect("not poisoned");
         written.extend_from_slice(bytes);
-        assert!(written.len() < 1 << 16, "it talks on and on");
+        assert!(written.len() < 1 << 16, "it sends without end");
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -135,7 +135,7 @@ impl Scripted {
             at: 0,
             counts: Arc::clone(&self.counts),
         };
-        self.probe.attempt(&over(server)).await
+        self.probe.attempt(&attempt_over(server)).await
     }
 }
 
@@ -143,12 +143,6 @@ impl Probe for Scripted {
     fn attempt<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
         self.meet().boxed()
     }
-}
-
-/// An attempt over a connection.
-fn over(io: impl Io + 'static) -> Attempt {
-    let (io, route) = (Box::new(io), Route::Private);
-    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
 }
 
 /// The reason that an example is not ready with such a server; `None` if it is ready without having
@@ -379,7 +373,7 @@ async fn a_server_that_hangs_up_at_once_is_closed() {
     }
 }
 
-/// Things that no server says.
+/// Bytes that no server sends.
 fn garbage() -> Vec<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(20_261_126);
     let noise = (0..4096).map(|_| random.u8(..)).collect();
@@ -394,7 +388,7 @@ fn garbage() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Of TLS the alert or record that makes no sense is seen first.
+/// With TLS, a malformed alert or record is seen first.
 fn is_garbled(why: &NotReady, example: &str) -> bool {
     let is_tls = address(example).expect(example).scheme.is_tls;
     why.is(&reason::PROTOCOL) || why.is(&reason::CLOSED) || is_tls && why.is(&reason::TLS_FAILED)
@@ -403,10 +397,10 @@ fn is_garbled(why: &NotReady, example: &str) -> bool {
 #[tokio::test(start_paused = true)]
 async fn garbage_is_another_protocol_and_bounded_when_it_has_no_end() {
     for (_, example) in examples() {
-        for says in garbage() {
+        for bytes in garbage() {
             for end in [End::HangsUp, End::Never] {
-                let start = &says[..4];
-                let script = Script::new(says.clone(), end);
+                let start = &bytes[..4];
+                let script = Script::new(bytes.clone(), end);
                 if let Some(why) = against(example, script).await {
                     assert!(is_garbled(&why, example), "{example}: {start:?}: {why}");
                     assert!(why.detail.chars().count() < 640, "{example}: {why}");
@@ -444,7 +438,7 @@ async fn an_untrusted_certificate_is_tls_failed_with_nothing_confidential_on_the
                 let target = target(&url).expect(&url);
                 assert!(target.probe.verifies_certificates(), "{url}");
                 let (ours, theirs) = tokio::io::duplex(1 << 16);
-                let cx = over(ours);
+                let cx = attempt_over(ours);
                 let attempt = target.probe.attempt(&cx);
                 let both = async { tokio::join!(attempt, untrusted_server(theirs)) };
                 let both = timeout(Duration::from_secs(60), both).await;

@@ -1,11 +1,16 @@
-//! Rules that hold for every kind. They loop over the table and name no protocol.
+//! Rules that hold for every kind. They loop over the table and name no protocol. The tests of each
+//! kind use the helpers too.
 
 mod conformance;
 mod properties;
 
 use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
 
 use super::*;
+use crate::net::{Io, Route, Stream};
+use crate::probe::{Attempt, Stop};
 use crate::targets::{Address, Defaults, Expected, Origin};
 
 /// The password in every example.
@@ -16,23 +21,58 @@ fn address(text: &str) -> Result<Address, Expected> {
     Address::parse(text, KINDS, None, Origin::Ours)
 }
 
-/// Makes a target of an address where the variables with passwords hold this one.
-fn target_at(address: Address, password: Option<&str>) -> Result<Target, Expected> {
+/// Makes a target of an address, with these variables and files. Returns the notices too.
+fn make(
+    address: Address,
+    variables: &[(&str, &str)],
+    files: &[(&str, &str)],
+) -> Result<(Target, Vec<String>), Expected> {
     let variable = |name: &str, _| {
-        let password = password.filter(|_| name.ends_with("_PASSWORD"));
-        Ok(password.map(str::to_owned))
+        let found = variables.iter().find(|(known, _)| *known == name);
+        Ok(found.map(|(_, value)| (*value).to_owned()))
+    };
+    let file = |path: &Path| {
+        let found = files.iter().find(|(known, _)| Path::new(known) == path);
+        let contents = found.map(|(_, contents)| contents.as_bytes().to_vec());
+        contents.ok_or_else(|| io::ErrorKind::NotFound.into())
     };
     let defaults = Defaults {
         kind: address.kind,
         variable: &variable,
-        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        file: &file,
         notices: RefCell::default(),
     };
-    Target::at(address, &defaults)
+    let target = Target::at(address, &defaults)?;
+    Ok((target, defaults.notices.into_inner()))
+}
+
+/// Makes a target of a text as a setting of the kind holds it: the scheme may be left out.
+#[allow(dead_code)] // in a build without the kinds that have tests of their own
+pub(super) fn target_of(
+    kind: &'static Kind,
+    text: &str,
+    variables: &[(&str, &str)],
+    files: &[(&str, &str)],
+) -> Result<(Target, Vec<String>), Expected> {
+    let address = Address::parse(text, KINDS, Some(kind), Origin::Ours)?;
+    make(address, variables, files)
+}
+
+/// Makes a target of an address where the kind's variable for the password holds this one.
+fn target_at(address: Address, password: Option<&str>) -> Result<Target, Expected> {
+    let name = format!("{}_PASSWORD", address.kind.variable());
+    let variable = password.map(|password| (&*name, password));
+    Ok(make(address, variable.as_slice(), &[])?.0)
 }
 
 fn target(text: &str) -> Result<Target, Expected> {
     target_at(address(text)?, None)
+}
+
+/// An attempt over a connection on a private network.
+pub(super) fn attempt_over(io: impl Io + 'static) -> Attempt {
+    let (io, route) = (Box::new(io), Route::Private);
+    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
 }
 
 /// The kinds that are compiled in and have URLs.

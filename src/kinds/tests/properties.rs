@@ -1,4 +1,4 @@
-//! What holds for every target: it is parsed as it is written, and printed without its secrets.
+//! Properties of every target: it is parsed as it is written, and printed without its secrets.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;

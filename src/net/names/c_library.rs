@@ -25,7 +25,7 @@ impl Names {
         let found = overlap.aside(move || Ok((name.as_str(), 0).to_socket_addrs()?.collect()));
         let found: Vec<SocketAddr> = found.await.map_err(|error| {
             let text = error.to_string();
-            // What Rust puts in front of the C library's own words.
+            // Rust's own prefix of the C library's words.
             let detail = text.rsplit(": ").next().unwrap_or(&text);
             NotReady::new(&reason::UNRESOLVED, detail)
         })?;

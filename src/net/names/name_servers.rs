@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The most name servers that are asked, as in the C library (`MAXNS`).
 const MOST_SERVERS: usize = 3;
 
-/// What one name server that is silent needs, at most: for either family a socket, and two more as
-/// the question is repeated.
+/// The most descriptors that one silent name server needs: for either family a socket, and two more
+/// as the question is repeated.
 const DESCRIPTORS_PER_SERVER: usize = 6;
 
 /// Where names are looked up.
@@ -95,7 +95,7 @@ impl Names {
             .map(|server| self.resolver(server, &configuration.options))
             .collect();
         let resolvers = resolvers.map_err(|error| unresolved(&error))?;
-        // That a server fails for one of them says more than that there is no such name elsewhere.
+        // A failure in one of them is a better reason than "no such name" in another.
         let (mut failure, mut denial) = (None, None);
         for name in configuration.candidates(name) {
             match ask_for_both_families(&resolvers, &name).await {
@@ -139,8 +139,8 @@ fn in_hosts_file(text: &[u8], name: &str) -> Vec<IpAddr> {
     text.lines().filter_map(address_of_name).collect()
 }
 
-/// What the files say of a name, for a fuzzer: its addresses in the hosts file, and the names to ask
-/// the servers of resolv.conf for, of which there are so many.
+/// The result of the files for a name, for a fuzzer: its addresses in the hosts file, the names to
+/// ask the servers of resolv.conf for, and the number of these servers.
 #[cfg(fuzzing)]
 pub fn what_files_say(
     hosts: &[u8],
@@ -174,7 +174,7 @@ struct Configuration {
 }
 
 impl Configuration {
-    /// What cannot be understood is passed over.
+    /// Lines that cannot be understood are ignored.
     fn parse(text: &[u8]) -> Self {
         let (parsed, _mistakes) = resolv_conf::Config::parse_with_errors(text);
         let mut search: Vec<_> = parsed.get_last_search_or_domain().cloned().collect();
@@ -261,8 +261,8 @@ async fn ask_for_both_families(
 }
 
 /// Asks all servers side by side: a dead one is not waited for when another answers. An address is
-/// taken from whoever knows one first. That there is none is believed as the C library believes it,
-/// which asks one after the other: only if no server that is listed before is still to be heard, or
+/// taken from the server that has one first. That there is none is believed as by the C library,
+/// which asks one after the other: only if no server that is listed before may still answer, or
 /// those have been silent for long.
 async fn ask_all(
     resolvers: &[Resolver<Runtime>],
@@ -333,7 +333,7 @@ async fn ask(
     }
 }
 
-/// Whether a name server says that there is no such name, or no address for it.
+/// Whether a name server answers that there is no such name, or no address for it.
 fn is_denial(error: &NetError) -> bool {
     error.is_no_records_found()
 }
@@ -365,7 +365,7 @@ mod tests {
 
     const THERE: [u8; 4] = [10, 1, 2, 3];
 
-    /// What a name server says.
+    /// The answer of a name server.
     #[derive(Clone, Copy)]
     enum Answer {
         V4([u8; 4]),
@@ -389,7 +389,7 @@ mod tests {
         Ok(found.iter().map(SocketAddr::ip).collect())
     }
 
-    /// Looks a name up where resolv.conf says so, and the hosts file nothing.
+    /// Looks a name up with this resolv.conf and an empty hosts file.
     async fn ask(port: u16, resolv_conf: &str, host: &str) -> Result<Vec<IpAddr>, NotReady> {
         let resolv_conf = file(resolv_conf);
         let names = Names {

@@ -58,7 +58,7 @@ fn own_networks() -> Vec<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// The rules that tell addresses apart here, the most important first; less is better. There are no
-/// home addresses, and whether a source is deprecated the system does not say.
+/// home addresses, and the system does not report deprecated sources.
 fn rank(to: IpAddr, from: Option<IpAddr>, networks: &[(Ipv4Addr, Ipv4Addr)]) -> impl Ord + use<> {
     let (precedence, label) = policy(to);
     let scope_of_source = from.map(scope);

@@ -94,7 +94,7 @@ impl Lines {
 pub struct Line(Option<ProgressBar>);
 
 impl Line {
-    /// Why it is not ready. Returns whether there is a line that says so.
+    /// Shows why it is not ready. Returns whether there is a line for it.
     pub fn show(&self, why: &NotReady) -> bool {
         if let Some(line) = &self.0 {
             line.set_message(printable(&why.to_string()));
@@ -110,7 +110,7 @@ impl Line {
     }
 }
 
-/// What may hold a server's words must not reach the terminal as it is.
+/// Escapes a text that may hold a server's words: a control character must not reach the terminal.
 fn printable(text: &str) -> String {
     let mut line = String::new();
     let _ = write_line(&mut line, &cut(text)); // a String takes everything

@@ -44,7 +44,7 @@ impl Live {
 pub struct Line {}
 
 impl Line {
-    /// The log has to tell it.
+    /// There is no line: the log has it.
     pub fn show(&self, _: &NotReady) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Ways to send a password, and those that are not taken.
+//! Authentication plugins, supported or not.
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,4 @@
-//! What follows the login.
+//! The steps after the login.
 
 use tokio::time::Instant;
 

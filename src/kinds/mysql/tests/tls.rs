@@ -86,7 +86,7 @@ async fn where_tls_is_preferred_here_and_required_there_it_is_tried_again() {
         );
         refused(attempt.await.0, &TLS_FAILED, "no TLS version or cipher suite");
     }
-    // Of an account that requires it the server only says that the login is denied.
+    // If the account requires it, the server only denies the login.
     let denied = async |[mut first, mut second]: [Server; 2]| {
         first.offer_tls_in_vain().await;
         second.greet(NATIVE).await;
@@ -96,7 +96,7 @@ async fn where_tls_is_preferred_here_and_required_there_it_is_tried_again() {
     let attempt = over_several(Route::Private, &target, Stop::default(), denied);
     let detail = "Access denied, without TLS: the server has no TLS version or cipher suite";
     refused(attempt.await.0, &ACCESS_DENIED, detail);
-    // What is known of the server may be over.
+    // The server may have changed since.
     let require = async |[mut only]: [Server; 1]| {
         only.greet(NATIVE).await;
         only.receive().await.expect("a login");
