@@ -20,7 +20,7 @@ use crate::targets::{Endpoint, Host};
 
 /// How long an address has for itself before the next one is tried beside it: the "Connection
 /// Attempt Delay" that RFC 8305 recommends. Without it, a connection would be made to and dropped
-/// by every server behind a name, which MySQL counts against the host.
+/// by every server behind a name, which some servers count against the host.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 impl Network {

@@ -342,7 +342,7 @@ pub fn failure(error: &Error) -> NotReady {
             AUTHORITY,
             "the certificate is not signed by an authority that is trusted (UnknownIssuer)".into(),
         ),
-        // MySQL gives the authority that it makes the same name on every server.
+        // Servers that make an authority for themselves give it the same name on every machine.
         CertificateError::BadSignature => (
             AUTHORITY,
             "the certificate is signed by another authority than the trusted one of that name \

@@ -104,6 +104,7 @@ impl Attempt {
 
     /// The same beside others of the target.
     #[cfg(test)]
+    #[allow(dead_code)] // not every kind has statements
     pub(crate) fn sharing(mut self, overlap: &Overlap) -> Self {
         self.overlap = overlap.clone();
         self
