@@ -281,7 +281,7 @@ impl Attempt {
         NotReady::new(&reason::PROTOCOL, detail)
     }
 
-    /// An answer in another protocol, with the bytes that people may recognise ("SSH-", "HTTP").
+    /// An answer in another protocol, with the bytes that people may recognise (such as "SSH-").
     pub fn another_protocol(&self, start: &[u8]) -> NotReady {
         let (start, phase) = (&start[..start.len().min(16)], self.current_phase());
         let start = start.escape_ascii();

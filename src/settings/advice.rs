@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::environment;
 use crate::kinds::KINDS;
-use crate::targets::{Endpoint, Expected, Host};
+use crate::targets::{Endpoint, Expected, Host, Kind, Parameters};
 
 /// The form of a setting's value, as far as it decides what of it is not meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +116,14 @@ pub(super) fn target(item: &str, is_alone: bool) -> Option<Expected> {
     (is_endpoint(endpoint) && path.len() > 1).then(|| {
         let is_shown = is_alone && !path.contains(['@', '?', '#', '\\']);
         let path = if is_shown { path } else { "/…" };
+        // Only web pages have paths that are sent as they are.
+        let is_page = |kind: &&&Kind| kind.parameters == Parameters::Opaque;
+        let page = KINDS
+            .iter()
+            .find(is_page)
+            .map_or("", |kind| kind.schemes[0].name);
         Expected::new(format!(
-            "expected HOST:PORT; for a web page, write http://{endpoint}{path}"
+            "expected HOST:PORT; for a web page, write {page}://{endpoint}{path}"
         ))
     })
 }

@@ -573,7 +573,7 @@ mod tests {
             ("db:99999", "db:99999"),
             ("db:80:90", "…"),
             ("[::1", "…"),
-            ("db:http", "db:…"),
+            ("db:port", "db:…"),
             ("db:999999", "db:…"),
             ("abc", "abc"),
             ("any://app:secret@db:x/shop", "any://…@db:…"),

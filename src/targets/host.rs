@@ -178,7 +178,7 @@ mod tests {
             ("db:", port),
             ("db:0", port),
             ("db:+80", port),
-            ("db:http", port),
+            ("db:port", port),
             ("db:99999", port),
             ("db :80", host),
             ("a..b:80", host),
