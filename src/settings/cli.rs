@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Arg, ArgAction, value_parser};
 
 use super::ConfigError;
 use crate::kinds::KINDS;
@@ -15,99 +15,103 @@ const TARGETS: &str = "Targets (each flag but --check can be repeated)";
 const TIMES: &str = "Times";
 const COMMAND: &str = "Command and log";
 
-// No Debug: passwords are in it.
-/// Waits until every target is ready, then becomes COMMAND.
-#[derive(Default, Parser)]
-#[command(
-    name = "wait",
-    version,
-    override_usage = "wait [OPTIONS] [--] [COMMAND [ARG]...]",
-    disable_help_flag = true
-)]
+/// The arguments as typed.
+#[derive(Default)] // no Debug: passwords are in it
 pub struct Cli {
-    /// A port, a server or a web page: see TARGET below [WAIT_HOSTS]
-    #[arg(long = "for", value_name = "TARGET", help_heading = TARGETS)]
+    /// `--for`.
     pub targets: Vec<String>,
-
-    /// A file or directory that must exist [WAIT_PATHS]
-    #[arg(long = "path", value_name = "PATH", help_heading = TARGETS)]
+    /// `--path`.
     pub paths: Vec<PathBuf>,
-
-    /// Print the targets as they were understood, and try nothing
-    #[arg(long, help_heading = TARGETS)]
+    /// `--dry-run`.
     pub dry_run: bool,
-
     /// The targets of the kinds that have a flag of their own.
-    #[arg(skip)]
     pub kinds: Vec<(&'static Kind, Vec<String>)>,
-
-    /// One attempt at this target alone, as a HEALTHCHECK: exit status 0 or 1
-    #[arg(long, value_name = "TARGET", help_heading = TARGETS)]
+    /// `--check`.
     pub check: Option<String>,
-
-    /// Deadline for all; 0: one attempt each [WAIT_TIMEOUT: 30s]
-    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
+    /// `--timeout`.
     pub timeout: Option<String>,
-
-    /// Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]
-    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
+    /// `--connect-timeout`.
     pub connect_timeout: Option<String>,
-
-    /// After the deadline: fail, start [WAIT_ON_TIMEOUT: fail]
-    #[arg(long, value_name = "ACTION", help_heading = TIMES)]
+    /// `--on-timeout`.
     pub on_timeout: Option<String>,
-
-    /// Pause between attempts [WAIT_SLEEP_INTERVAL: adaptive]
-    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
+    /// `--interval`.
     pub interval: Option<String>,
-
-    /// Pause before the first attempt [WAIT_BEFORE: 0s]
-    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
+    /// `--before`.
     pub before: Option<String>,
-
-    /// Pause when all targets are ready [WAIT_AFTER: 0s]
-    #[arg(long, value_name = "DURATION", help_heading = TIMES)]
+    /// `--after`.
     pub after: Option<String>,
-
-    /// Run as an init: auto (as PID 1), always, never [WAIT_INIT: auto]
-    #[arg(long, value_name = "MODE", help_heading = COMMAND)]
+    /// `--init`.
     pub init: Option<String>,
-
-    /// off, error, warn, info, debug, trace [WAIT_LOGGER_LEVEL: info]
-    #[arg(long, value_name = "LEVEL", help_heading = COMMAND)]
+    /// `--log-level`.
     pub log_level: Option<String>,
-
-    /// text, json [WAIT_LOG_FORMAT: text]
-    #[arg(long, value_name = "FORMAT", help_heading = COMMAND)]
+    /// `--log-format`.
     pub log_format: Option<String>,
-
-    /// Started when all is ready; without it the exit status is the result [WAIT_COMMAND]
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    /// The command and its arguments.
     pub command: Vec<OsString>,
 }
 
+/// The flags with one value: name, value, heading, help. A table is smaller than what clap derives.
+#[rustfmt::skip]
+const FLAGS: [(&str, &str, &str, &str); 12] = [
+    ("for", "TARGET", TARGETS, "A port, a server or a web page: see TARGET below [WAIT_HOSTS]"),
+    ("path", "PATH", TARGETS, "A file or directory that must exist [WAIT_PATHS]"),
+    ("check", "TARGET", TARGETS, "One attempt at this target alone, as a HEALTHCHECK: exit status 0 or 1"),
+    ("timeout", "DURATION", TIMES, "Deadline for all; 0: one attempt each [WAIT_TIMEOUT: 30s]"),
+    ("connect-timeout", "DURATION", TIMES, "Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]"),
+    ("on-timeout", "ACTION", TIMES, "After the deadline: fail, start [WAIT_ON_TIMEOUT: fail]"),
+    ("interval", "DURATION", TIMES, "Pause between attempts [WAIT_SLEEP_INTERVAL: adaptive]"),
+    ("before", "DURATION", TIMES, "Pause before the first attempt [WAIT_BEFORE: 0s]"),
+    ("after", "DURATION", TIMES, "Pause when all targets are ready [WAIT_AFTER: 0s]"),
+    ("init", "MODE", COMMAND, "Run as an init: auto (as PID 1), always, never [WAIT_INIT: auto]"),
+    ("log-level", "LEVEL", COMMAND, "off, error, warn, info, debug, trace [WAIT_LOGGER_LEVEL: info]"),
+    ("log-format", "FORMAT", COMMAND, "text, json [WAIT_LOG_FORMAT: text]"),
+];
+
 /// The command line's grammar, with the flags of the kinds.
 pub fn command() -> clap::Command {
-    let kinds = KINDS.iter().filter(|kind| kind.has_settings());
-    let flags = kinds.clone().map(|kind| {
-        Arg::new(kind.name)
-            .long(kind.name)
-            .value_name("TARGET")
-            .action(ArgAction::Append)
+    let one_of_flags = |(name, value, heading, help): (&'static str, &'static str, _, _)| {
+        let flag = Arg::new(name).long(name).value_name(value);
+        let flag = flag.help_heading(heading).help(help);
+        match name {
+            "for" => flag.action(ArgAction::Append),
+            "path" => flag
+                .action(ArgAction::Append)
+                .value_parser(value_parser!(PathBuf)),
+            _ => flag.action(ArgAction::Set),
+        }
+    };
+    let of_kinds = KINDS.iter().filter(|kind| kind.has_settings()).map(|kind| {
+        let help = format!("{}, without the scheme [{}]", kind.title, kind.variable());
+        let flag = Arg::new(kind.name).long(kind.name).value_name("TARGET");
+        flag.action(ArgAction::Append)
             .help_heading(TARGETS)
-            .help(format!(
-                "{}, without the scheme [{}]",
-                kind.title,
-                kind.variable()
-            ))
+            .help(help)
     });
+    let dry_run = Arg::new("dry-run")
+        .long("dry-run")
+        .action(ArgAction::SetTrue)
+        .help_heading(TARGETS)
+        .help("Print the targets as they were understood, and try nothing");
     let help = Arg::new("help")
         .long("help")
         .action(ArgAction::Help)
         .help_heading(COMMAND)
         .help("Print help");
-    Cli::command()
-        .args(flags)
+    let command = Arg::new("command")
+        .value_name("COMMAND")
+        .trailing_var_arg(true)
+        .num_args(0..)
+        .value_parser(value_parser!(OsString))
+        .help("Started when all is ready; without it the exit status is the result [WAIT_COMMAND]");
+    clap::Command::new("wait")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Waits until every target is ready, then becomes COMMAND")
+        .override_usage("wait [OPTIONS] [--] [COMMAND [ARG]...]")
+        .disable_help_flag(true)
+        .arg(command)
+        .args(FLAGS.map(one_of_flags))
+        .arg(dry_run)
+        .args(of_kinds)
         .arg(help)
         .after_help(after_help())
 }
@@ -172,11 +176,40 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
         Err(error) if !error.use_stderr() => return Ok(Parsed::Text(error)),
         Err(error) => return Err(usage_error(error)),
     };
-    let mut cli = Cli::from_arg_matches(&matches).map_err(usage_error)?;
-    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
-        let typed = matches.get_many(kind.name).unwrap_or_default();
-        cli.kinds.push((kind, typed.cloned().collect()));
-    }
+    let text = |name: &str| matches.get_one(name).cloned();
+    let texts = |name: &str| {
+        matches
+            .get_many(name)
+            .unwrap_or_default()
+            .cloned()
+            .collect()
+    };
+    let kinds = KINDS.iter().copied().filter(|kind| kind.has_settings());
+    let cli = Cli {
+        targets: texts("for"),
+        paths: matches
+            .get_many("path")
+            .unwrap_or_default()
+            .cloned()
+            .collect(),
+        dry_run: matches.get_flag("dry-run"),
+        kinds: kinds.map(|kind| (kind, texts(kind.name))).collect(),
+        check: text("check"),
+        timeout: text("timeout"),
+        connect_timeout: text("connect-timeout"),
+        on_timeout: text("on-timeout"),
+        interval: text("interval"),
+        before: text("before"),
+        after: text("after"),
+        init: text("init"),
+        log_level: text("log-level"),
+        log_format: text("log-format"),
+        command: matches
+            .get_many("command")
+            .unwrap_or_default()
+            .cloned()
+            .collect(),
+    };
     Ok(Parsed::Cli(Box::new(cli)))
 }
 

@@ -5,43 +5,10 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-#[cfg(feature = "mysql")]
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::Dialect;
-#[cfg(feature = "mysql")]
-use crate::targets::{Address, Expected, key_values};
-#[cfg(not(feature = "mysql"))]
-use crate::targets::key_values;
+use crate::targets::{Address, Dialect, Expected, key_values};
 
 pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, mariadb_connector];
-
-/// The parameters that mean something to `wait`, besides those that are printed.
-pub(super) const PARAMETERS: &[&str] = &[
-    "host",
-    "localSocket",
-    "requireSSL",
-    "ssl",
-    "ssl-ca",
-    "ssl-verify-server-cert",
-    "sslMode",
-    "ssl_ca",
-    "ssl_disabled",
-    "ssl_mode",
-    "ssl_verify_cert",
-    "ssl_verify_identity",
-    "sslaccept",
-    "sslca",
-    "sslcert",
-    "sslmode",
-    "sslverify",
-    "tls",
-    "trustServerCertificate",
-    "unixSocket",
-    "unix_socket",
-    "useSSL",
-    "useSsl",
-    "verifyServerCertificate",
-];
 
 /// `user:password@tcp(host:port)/database?parameters`, where nothing is encoded but the parameters. It
 /// is taken apart as the driver does it: at the last slash and at the last '@' before it.
@@ -130,7 +97,6 @@ fn encode(text: &str) -> String {
 
 /// TLS as strict as the parameters of an address ask for, in any driver's words: the strictest of
 /// them counts. Where certificates are verified, the file of those to trust is returned too.
-#[cfg(feature = "mysql")]
 pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<String>), Expected> {
     let mut asked: Vec<TlsMode> = Vec::new();
     let mut authorities = None;
@@ -154,14 +120,10 @@ pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<String>), Expect
     Ok((mode, authorities.filter(|_| verifies)))
 }
 
-#[cfg(feature = "mysql")]
 const UNVERIFIED: TlsMode = TlsMode::Require(Verification::Nothing);
-#[cfg(feature = "mysql")]
 const VERIFIED: TlsMode = TlsMode::Require(Verification::Authority);
-#[cfg(feature = "mysql")]
 const FULL: TlsMode = TlsMode::Require(Verification::AuthorityAndName);
 
-#[cfg(feature = "mysql")]
 fn strictness(mode: TlsMode) -> u8 {
     match mode {
         TlsMode::Prefer => 0,
@@ -173,7 +135,6 @@ fn strictness(mode: TlsMode) -> u8 {
 }
 
 /// What one parameter asks for.
-#[cfg(feature = "mysql")]
 fn asked_by(name: &str, value: &str) -> Result<Option<TlsMode>, Expected> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let is_json = value.trim_start().starts_with('{');

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB.
 
 mod codes;
+#[cfg(feature = "mysql")]
 mod drivers;
 #[cfg(feature = "mysql")]
 mod login;
@@ -36,9 +37,12 @@ pub(super) static KIND: Kind = Kind {
     ],
     parameters: Parameters::Known {
         shown: &["ssl-mode", "socket"],
-        others: drivers::PARAMETERS,
+        others: PARAMETERS,
     },
+    #[cfg(feature = "mysql")]
     dialects: drivers::DIALECTS,
+    #[cfg(not(feature = "mysql"))]
+    dialects: &[],
     options: &[
         "user",
         "query",
@@ -78,6 +82,34 @@ pub(super) static KIND: Kind = Kind {
     ],
     parse: compiled_in!("mysql", probe::parse),
 };
+
+/// The parameters that mean something to `wait`, besides those that are printed.
+const PARAMETERS: &[&str] = &[
+    "host",
+    "localSocket",
+    "requireSSL",
+    "ssl",
+    "ssl-ca",
+    "ssl-verify-server-cert",
+    "sslMode",
+    "ssl_ca",
+    "ssl_disabled",
+    "ssl_mode",
+    "ssl_verify_cert",
+    "ssl_verify_identity",
+    "sslaccept",
+    "sslca",
+    "sslcert",
+    "sslmode",
+    "sslverify",
+    "tls",
+    "trustServerCertificate",
+    "unixSocket",
+    "unix_socket",
+    "useSSL",
+    "useSsl",
+    "verifyServerCertificate",
+];
 
 const ACCESS_DENIED: Reason = reason::ACCESS_DENIED.with_hint(
     "check the user and password, here and on the server (WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD or _FILE)",
