@@ -588,6 +588,9 @@ impl<'a> Resolver<'a> {
                 } else {
                     let items = split_list(OsStr::new(&value)).map(OsStr::to_string_lossy);
                     let items: Vec<_> = items.map(|item| with_options(&item, options)).collect();
+                    if items.is_empty() {
+                        return Err(error("expected a variable with a target"));
+                    }
                     let inner = Given {
                         setting: list.setting.clone(),
                         value: items.join(","),

@@ -293,7 +293,14 @@ impl Address {
     /// # Errors
     /// A socket that is no absolute path.
     pub fn at(&self) -> Result<At, Expected> {
-        for name in ["socket", "unix_socket", "unixSocket", "localSocket", "host"] {
+        for name in [
+            "socket",
+            "unix_socket",
+            "unixSocket",
+            "socketPath",
+            "localSocket",
+            "host",
+        ] {
             let Some(value) = self.parameter(name)? else {
                 continue;
             };
@@ -324,6 +331,18 @@ impl Address {
     pub fn option(&self, name: &str) -> Option<&str> {
         let mut options = self.options.iter().rev();
         options.find_map(|(known, value)| (known == name).then(|| value.expose()))
+    }
+
+    /// Whether an option is set that is one by its name alone.
+    ///
+    /// # Errors
+    /// A value, which may have been meant as the opposite.
+    pub fn flag(&self, name: &str) -> Result<bool, Expected> {
+        match self.option(name) {
+            None => Ok(false),
+            Some("") => Ok(true),
+            Some(_) => Err(Expected::new(format!("expected {name} without a value"))),
+        }
     }
 
     /// The one segment that a path may have, decoded; `None` if it is empty.
@@ -403,8 +422,12 @@ fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind
     let first = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_known = |name: &&str| kinds.iter().any(|kind| kind.scheme(name).is_some());
     match parts.find(is_known) {
-        Some(scheme) if matches!(&*first, "jdbc" | "r2dbc" | "r2dbcs") => {
-            format!("{scheme}://{rest}").into()
+        Some(scheme) if matches!(&*first, "jdbc" | "r2dbc") => format!("{scheme}://{rest}").into(),
+        // Its last letter asks for TLS.
+        Some(scheme) if first == "r2dbcs" => {
+            let (url, options) = rest.split_at(rest.find('#').unwrap_or(rest.len()));
+            let separator = if url.contains('?') { '&' } else { '?' };
+            format!("{scheme}://{url}{separator}ssl=true{options}").into()
         }
         _ => text.into(),
     }

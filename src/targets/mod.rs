@@ -165,8 +165,8 @@ impl Common {
             },
         };
         Ok(Self {
-            is_gone: address.option("gone").is_some(),
-            is_optional: address.option("optional").is_some(),
+            is_gone: address.flag("gone")?,
+            is_optional: address.flag("optional")?,
             stable: duration("stable")?,
             connect_timeout: duration("connect-timeout")?,
         })

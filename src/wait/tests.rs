@@ -848,6 +848,6 @@ async fn a_flood_holds_up_neither_the_deadline_nor_another_target() {
     let outcome = play.run().await;
     outcome.is_not_ready();
     assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
-    outcome.ends_with(&reason::TIMED_OUT, "no answer for 1.2 s while playing", 1);
+    outcome.ends_with(&reason::TIMED_OUT, "while playing", 1);
     assert_eq!(outcome.capture.events("ready").len(), 1);
 }

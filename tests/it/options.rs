@@ -180,6 +180,24 @@ fn after_the_deadline_the_command_may_start_all_the_same() {
 }
 
 #[test]
+fn what_may_be_meant_as_its_opposite_is_an_error() {
+    for (option, expected) in [
+        ("gone=false", "expected gone without a value"),
+        ("optional=no", "expected optional without a value"),
+        ("cleartext=0", "expected cleartext without a value"),
+    ] {
+        let outcome = wait()
+            .var("WAIT_HOSTS", format!("mysql://app:pw@db#{option}"))
+            .run();
+        outcome.exits(2).says(&[expected]);
+    }
+    let outcome = wait().var("DB", ",").args(["--for=env:DB"]).run();
+    outcome
+        .exits(2)
+        .says(&["expected a variable with a target"]);
+}
+
+#[test]
 fn with_disabled_nothing_is_waited_for() {
     for value in ["1", "0", "false", "any"] {
         let outcome = wait()

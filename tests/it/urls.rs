@@ -122,6 +122,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("trilogy://app:secret@db/shop", APP, 3306, Prefer),
         ("trilogy://app:secret@db/shop?ssl_mode=required", APP, 3306, Require),
         ("mysql2://app:secret@localhost/shop?socket={socket}", APP, SOCKET, Prefer),
+        ("mysql2://app:secret@localhost/shop?socketPath={socket}", APP, SOCKET, Prefer),
         ("mysql2://app:secret@/shop?socket={socket}", APP, SOCKET, Prefer),
         ("mysql2://app:secret@db/shop?encoding=utf8mb4&reconnect=true", APP, 3306, Prefer),
         ("mysql2://app:secret@db/shop?sslca={ca}", APP, 3306, Trusted),
@@ -203,7 +204,8 @@ const ROWS: &[(&str, &[Row])] = &[
     ]),
     ("Spring R2DBC, r2dbc-mysql and r2dbc-mariadb", &[
         ("r2dbc:mysql://app:secret@db:3306/shop", APP, 3306, Prefer),
-        ("r2dbcs:mysql://app:secret@db:3306/shop", APP, 3306, Prefer),
+        ("r2dbcs:mysql://app:secret@db:3306/shop", APP, 3306, Named),
+        ("r2dbcs:mysql://db/shop?user=app&password=secret", APP, 3306, Named),
         ("r2dbc:mariadb://app:secret@db:3306/shop", APP, 3306, Prefer),
         ("r2dbc:pool:mysql://app:secret@db:3306/shop?initialSize=5", APP, 3306, Prefer),
         ("r2dbc:mysql://app:secret@db:3306/shop?sslMode=verify_identity", APP, 3306, Named),

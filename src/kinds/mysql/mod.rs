@@ -88,6 +88,7 @@ const PARAMETERS: &[&str] = &[
     "host",
     "localSocket",
     "requireSSL",
+    "socketPath",
     "ssl",
     "ssl-ca",
     "ssl-verify-server-cert",

@@ -77,7 +77,7 @@ pub(super) fn parse(
         login,
         mode,
         tls: defaults.tls(address, mode.verification(), authorities.as_deref())?,
-        is_cleartext: address.option("cleartext").is_some(),
+        is_cleartext: address.flag("cleartext")?,
         query: query.map(Secret::new),
         without_tls: Mutex::default(),
     }))

@@ -21,7 +21,7 @@ pub(super) static KIND: Kind = Kind {
     settings: &[Setting::User, Setting::Password, Setting::Database],
     parameters: Parameters::Known {
         shown: &["db"],
-        others: &[],
+        others: &["ssl", "tls"],
     },
     dialects: &[],
     options: &[

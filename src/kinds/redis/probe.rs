@@ -30,6 +30,7 @@ pub(super) fn parse(
     address: &mut Address,
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
+    let is_tls = address.scheme.is_tls || asks_for_tls(address)?;
     if let Some(database) = address.parameter("db")? {
         address.set_segment(&database);
         address.query = None;
@@ -46,7 +47,7 @@ pub(super) fn parse(
         ));
     }
     let tls = match address.tls_mode()? {
-        None if address.scheme.is_tls => TlsMode::Require(Verification::AuthorityAndName),
+        None if is_tls => TlsMode::Require(Verification::AuthorityAndName),
         None => TlsMode::Off,
         Some(TlsMode::Prefer) => {
             return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
@@ -61,6 +62,15 @@ pub(super) fn parse(
         },
         login,
     }))
+}
+
+/// Whether a parameter asks for TLS, as a driver's would: the password is not for a server without.
+fn asks_for_tls(address: &Address) -> Result<bool, Expected> {
+    let parameters = address.parameters()?;
+    let mut asked = parameters
+        .iter()
+        .filter(|(name, _)| matches!(&**name, "ssl" | "tls"));
+    Ok(asked.any(|(_, value)| !matches!(&*value.to_ascii_lowercase(), "false" | "0" | "no" | "off")))
 }
 
 impl Probe for Redis {

@@ -76,6 +76,21 @@ async fn each_command_is_answered_before_the_next_is_sent() {
     is_ready("db?db=3", &[ok, pong], &["SELECT 3", "PING", "QUIT"]).await;
 }
 
+#[test]
+fn a_parameter_that_asks_for_tls_is_obeyed() {
+    for (text, expected) in [
+        ("redis://:secret@cache", false),
+        ("redis://:secret@cache?tls=false", false),
+        ("redis://:secret@cache?tls=true", true),
+        ("redis://:secret@cache/0?db=1&ssl=1", true),
+        ("rediss://:secret@cache?tls=false", true),
+        ("redis://:secret@cache?tls=true#tls=off", false),
+    ] {
+        let verifies = target(text).probe.verifies_certificates();
+        assert_eq!(verifies, expected, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_password_a_server_that_asks_for_one_is_ready() {
     let noauth = "-NOAUTH Authentication required.\r\n";
