@@ -274,7 +274,7 @@ fn certificates_are_verified_as_asked_for() {
     assert_eq!(error_of("ioredis", &secured, &vars), None);
     both_say(
         &secured,
-        Some("tls_failed: invalid peer certificate: UnknownIssuer"),
+        Some("tls_failed: the certificate is not signed by an authority that is trusted"),
     );
     trusted(&secured.replace("s3cret", "wrong"))
         .exits(1)
