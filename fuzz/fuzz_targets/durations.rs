@@ -39,7 +39,6 @@ fn alone(index: usize, text: &str) -> Option<Timing> {
     notices.iter().for_each(|notice| is_message(&notice.0));
     match resolve(&cli, &[], b"") {
         Ok((typed, _)) => {
-            assert_eq!(notices, []);
             assert_eq!(config.timing, typed.timing);
             Some(config.timing)
         }
