@@ -34,6 +34,10 @@ fn alone(index: usize, text: &str) -> Option<Timing> {
     let (variable, field) = SETTINGS[index];
     let mut cli = Cli::default();
     *field(&mut cli) = Some(text.to_owned());
+    // What .env files add is dropped from a variable, and an error in a flag.
+    if text.contains(['"', '\'', '#', '\r']) {
+        return resolve(&cli, &[], b"").ok().map(|(typed, _)| typed.timing);
+    }
     let given = [(variable, OsStr::new(text))];
     let (config, notices) = resolve(&Cli::default(), &given, b"").expect("never an error");
     notices.iter().for_each(|notice| is_message(&notice.0));
