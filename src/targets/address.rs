@@ -122,7 +122,7 @@ impl Address {
         // it is one of a web page's characters.
         let is_suspect = match (kind.parameters, origin) {
             (Parameters::Opaque, _) => login.is_some() && origin == Origin::Ours,
-            (Parameters::Known { .. }, Origin::Ours) => rest[authority.len()..].contains('@'),
+            (Parameters::Known { .. }, Origin::Ours) => true,
             // The database of an application may have one in its name.
             (Parameters::Known { .. }, Origin::Application) => {
                 login.is_none() && path.contains('@')
@@ -131,21 +131,15 @@ impl Address {
         if is_suspect && rest[authority.len()..].contains('@') {
             return Err(Expected::new(NOT_ENCODED));
         }
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
-        {
-            Some((user, password)) => (
-                Some(decode(user)?).filter(|user| !user.is_empty()),
-                match login {
-                    Some(login) if login.contains(':') => Some(Secret::new(decode(password)?)),
-                    _ => None,
-                },
-            ),
-            None => (None, None),
+        let (user, password) = match login.map(|login| login.split_once(':').ok_or(login)) {
+            Some(Ok((user, password))) => (decode(user)?, Some(Secret::new(decode(password)?))),
+            Some(Err(user)) => (decode(user)?, None),
+            None => (String::new(), None),
         };
         let mut address = Self {
             kind,
             scheme,
-            user,
+            user: Some(user).filter(|user| !user.is_empty()),
             password,
             endpoint,
             path: match kind.parameters {
