@@ -108,10 +108,9 @@ pub fn converse(probe: &dyn Probe, script: Script) -> Outcome {
     };
     let (result, took) = runtime.block_on(async {
         let start = Instant::now();
-        let io = Box::new(server);
         let cx = Attempt::over(
             Arc::clone(&NETWORK),
-            [Stream { io, route }],
+            [Stream::new(server, route)],
             Stop::default(),
         );
         let result = timeout(PATIENCE, probe.attempt(&cx)).await;

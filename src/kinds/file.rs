@@ -14,6 +14,7 @@ pub(super) static KIND: Kind = Kind {
     title: "Files and directories",
     schemes: &[],
     settings: &[],
+    several_hosts: false,
     parameters: Parameters::Known {
         shown: &[],
         others: &[],

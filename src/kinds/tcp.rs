@@ -16,6 +16,7 @@ pub(super) static KIND: Kind = Kind {
         is_tls: false,
     }],
     settings: &[],
+    several_hosts: false,
     parameters: Parameters::Known {
         shown: &[],
         others: &[],

@@ -36,8 +36,7 @@ impl Network {
             Ok(Route::to(stream.peer_addr()?.ip()))
         };
         let route = set_up().map_err(|error: io::Error| NotReady::from_io(&error))?;
-        let io = Box::new(stream);
-        Ok(Stream { io, route })
+        Ok(Stream::new(stream, route))
     }
 
     /// Connects to a host.
@@ -166,10 +165,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 async fn connect_to_socket(path: &Path, cx: &Attempt) -> Result<Stream, NotReady> {
     cx.phase("connecting");
     match UnixStream::connect(path).await {
-        Ok(stream) => Ok(Stream {
-            io: Box::new(stream),
-            route: Route::Local,
-        }),
+        Ok(stream) => Ok(Stream::new(stream, Route::Local)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(NotReady::new(&reason::MISSING, "there is no such socket"))
         }

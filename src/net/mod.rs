@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::targets::Endpoint;
+use crate::targets::{Endpoint, Host};
 pub use names::Names;
 #[cfg(feature = "tls")]
 pub use tls::{Roots, Verdict};
@@ -36,6 +36,29 @@ pub enum At {
     Socket(PathBuf),
 }
 
+impl At {
+    /// The host; a socket is on this one.
+    pub fn host(&self) -> Host {
+        match self {
+            Self::Tcp(endpoint) => endpoint.host.clone(),
+            Self::Socket(_) => this_machine(),
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(endpoint) => endpoint.fmt(f),
+            Self::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn this_machine() -> Host {
+    Host::Name("localhost".to_owned())
+}
+
 /// The two directions of a connection.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -47,6 +70,16 @@ pub struct Stream {
     pub io: Box<dyn Io>,
     /// The way to the server.
     pub route: Route,
+    /// The host that was asked for, and that a certificate has to be for.
+    pub host: Host,
+}
+
+impl Stream {
+    /// A connection with this machine.
+    pub fn new(io: impl Io + 'static, route: Route) -> Self {
+        let (io, host) = (Box::new(io), this_machine());
+        Self { io, route, host }
+    }
 }
 
 impl fmt::Debug for Stream {

@@ -26,8 +26,6 @@ use crate::targets::Host;
 /// How TLS is to be made.
 #[derive(Debug)]
 pub struct Tls {
-    /// The host that the certificate is for.
-    pub host: Host,
     /// The part of it that is verified.
     pub verification: Verification,
     /// Authorities that are trusted for this target alone.
@@ -199,8 +197,9 @@ impl Roots {
         distrust: Distrust,
     ) -> Result<(Stream, Arc<Verifier>), NotReady> {
         let failed = |detail: String| NotReady::new(&reason::TLS_FAILED, detail);
-        let name = server_name(&how.host)
-            .ok_or_else(|| failed(format!("no certificate can be for the name {}", how.host)))?;
+        let host = &stream.host;
+        let name = server_name(host)
+            .ok_or_else(|| failed(format!("no certificate can be for the name {host}")))?;
         let provider = Arc::new(ring::default_provider());
         let verifier = self.verifier(&provider, how, distrust);
         let verifier = Arc::new(verifier.map_err(|error| failed(error.to_string()))?);

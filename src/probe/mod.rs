@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod reason;
+pub mod several;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -48,6 +49,8 @@ pub struct Attempt {
     network: Arc<Network>,
     overlap: Overlap,
     stop: Stop,
+    /// Connections that are there already, in place of the network.
+    connected: Option<Arc<Mutex<VecDeque<Stream>>>>,
     state: Mutex<State>,
 }
 
@@ -56,8 +59,8 @@ struct State {
     stage: Stage,
     phase: &'static str,
     warning: Option<&'static str>,
-    /// Connections that are there already, in place of the network.
-    connected: Option<VecDeque<Stream>>,
+    /// The attempts at each of several hosts that are under way.
+    parts: Vec<Arc<Attempt>>,
     /// The permit to run a statement.
     statement: Option<OwnedSemaphorePermit>,
     /// The passwords that have been used.
@@ -86,6 +89,7 @@ impl Attempt {
             network,
             overlap,
             stop,
+            connected: None,
             state: Mutex::default(),
         }
     }
@@ -97,9 +101,11 @@ impl Attempt {
         streams: impl IntoIterator<Item = Stream>,
         stop: Stop,
     ) -> Self {
-        let attempt = Self::new(network, Overlap::default(), stop);
-        attempt.state().connected = Some(streams.into_iter().collect());
-        attempt
+        let streams = streams.into_iter().collect();
+        Self {
+            connected: Some(Arc::new(Mutex::new(streams))),
+            ..Self::new(network, Overlap::default(), stop)
+        }
     }
 
     /// The same beside others of the target.
@@ -111,7 +117,7 @@ impl Attempt {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Connects by TCP, to whichever address of the host accepts first, or to a unix socket.
@@ -120,12 +126,13 @@ impl Attempt {
     /// `unresolved`, `refused`, `unreachable`, `timed_out`, `missing` for a socket.
     pub async fn connect(&self, at: &At) -> Result<Stream, NotReady> {
         self.advance(Stage::Reaching);
-        let connected = self.state().connected.as_mut().map(VecDeque::pop_front);
-        let stream = match connected {
-            Some(stream) => stream
+        let mut stream = match &self.connected {
+            Some(streams) => locked(streams)
+                .pop_front()
                 .ok_or_else(|| NotReady::new(&reason::REFUSED, "there is no other connection"))?,
             None => self.network.connect(at, self).await?,
         };
+        stream.host = at.host();
         self.advance(Stage::Connected);
         Ok(stream)
     }
@@ -184,7 +191,9 @@ impl Attempt {
 
     /// How far it has come.
     pub fn stage(&self) -> Stage {
-        self.state().stage
+        let state = self.state();
+        let parts = state.parts.iter().map(|part| part.stage());
+        parts.fold(state.stage, Stage::max)
     }
 
     /// Returns when the wait ends and this attempt has not.
@@ -198,9 +207,11 @@ impl Attempt {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// The current step.
+    /// The current step; of several attempts that of the one that has come farthest.
     pub fn current_phase(&self) -> &'static str {
-        self.state().phase
+        let state = self.state();
+        let farthest = state.parts.iter().rev().max_by_key(|part| part.stage());
+        farthest.map_or(state.phase, |part| part.current_phase())
     }
 
     /// Leaves a warning for the user, which is logged once per target.
@@ -288,6 +299,10 @@ impl Attempt {
         let detail = format!("an answer that begins with \"{start}\" while {phase}");
         NotReady::new(&reason::PROTOCOL, detail)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The end of a wait, at its deadline or by a signal.

@@ -26,8 +26,10 @@ pub struct Address {
     pub user: Option<String>,
     /// The password, decoded; an empty one differs from none.
     pub password: Option<Secret>,
-    /// The host and the port.
+    /// The host and the port; of several the first.
     pub endpoint: Endpoint,
+    /// The others.
+    pub others: Vec<Endpoint>,
     /// The path as it is written: empty, or with its first slash.
     pub path: String,
     /// The query after the `?`, as it is written.
@@ -117,7 +119,13 @@ impl Address {
             }
             endpoint => (endpoint, None),
         };
-        let endpoint = Endpoint::parse(&endpoint, scheme.default_port)?;
+        let (first, others) = match endpoint.split_once(',') {
+            Some((first, others)) if kind.several_hosts => (first, others.split(',').collect()),
+            _ => (&*endpoint, Vec::new()),
+        };
+        let parse = |text| Endpoint::parse(text, scheme.default_port);
+        let endpoint = parse(first)?;
+        let others = others.into_iter().map(parse).collect::<Result<_, _>>()?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
         let is_suspect = match (kind.parameters, origin) {
@@ -142,6 +150,7 @@ impl Address {
             user: Some(user).filter(|user| !user.is_empty()),
             password,
             endpoint,
+            others,
             path: match kind.parameters {
                 Parameters::Known { .. } => path.replace('@', "%40"),
                 Parameters::Opaque => path.to_owned(),
@@ -199,6 +208,7 @@ impl Address {
             user: None,
             password: None,
             endpoint: Endpoint::parse(&first, Some(port))?,
+            others: Vec::new(),
             path: String::new(),
             query: None,
             options: parse_options(options, kind)?,
@@ -311,6 +321,24 @@ impl Address {
         Ok(At::Tcp(self.endpoint.clone()))
     }
 
+    /// The same for every host.
+    ///
+    /// # Errors
+    /// As of [`at`](Self::at).
+    pub fn places(&self) -> Result<Vec<At>, Expected> {
+        let others = self.others.iter().cloned().map(At::Tcp);
+        Ok(match self.at()? {
+            At::Tcp(first) => [At::Tcp(first)].into_iter().chain(others).collect(),
+            socket @ At::Socket(_) => vec![socket],
+        })
+    }
+
+    /// The hosts and ports as they are printed.
+    fn hosts(&self) -> String {
+        let hosts = [&self.endpoint].into_iter().chain(&self.others);
+        hosts.map(Endpoint::to_string).collect::<Vec<_>>().join(",")
+    }
+
     /// The value of the option `tls`.
     ///
     /// # Errors
@@ -369,7 +397,7 @@ impl Address {
         if self.user.is_some() || self.password.is_some() {
             text.push('@');
         }
-        text += &format!("{}{}", self.endpoint, self.path);
+        text += &format!("{}{}", self.hosts(), self.path);
         if let Some(query) = &self.query {
             text += &format!("?{}", query.expose());
         }
@@ -390,7 +418,7 @@ impl fmt::Display for Address {
         if let Some(user) = &self.user {
             write!(f, "{}@", utf8_percent_encode(user, RESERVED))?;
         }
-        write!(f, "{}{}", self.endpoint, self.path)?;
+        write!(f, "{}{}", self.hosts(), self.path)?;
         match (self.kind.parameters, self.shown_query()) {
             (Parameters::Opaque, _) if self.query.is_some() => f.write_str("?…"),
             (_, Some(query)) => write!(f, "?{query}"),

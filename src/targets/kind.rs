@@ -17,6 +17,8 @@ pub struct Kind {
     /// Its settings by variable, `WAIT_NAME_*`. A kind that has any also has `WAIT_NAME` and
     /// `--NAME`, for targets without the scheme.
     pub settings: &'static [Setting],
+    /// Whether a URL may name several hosts, of which one has to be ready.
+    pub several_hosts: bool,
     /// The parameters after the `?` of a URL.
     pub parameters: Parameters,
     /// The forms of its drivers that are no URLs: each is made a URL, if the text has that form.

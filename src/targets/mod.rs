@@ -38,8 +38,8 @@ pub struct Target {
     /// The options that every kind has.
     pub common: Common,
     name: String,
-    /// Where a connection is made, if one is.
-    at: Option<At>,
+    /// Where connections are made.
+    places: Vec<At>,
     /// Everything that it was made of, secrets included.
     identity: Secret,
 }
@@ -52,7 +52,7 @@ impl Target {
             kind,
             probe,
             common: Common::default(),
-            at: None,
+            places: Vec::new(),
             identity: Secret::new(name.clone()),
             name,
         }
@@ -74,9 +74,9 @@ impl Target {
         let identity = address.identity();
         let common = Common::of(&address)?;
         let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
-        let at = match kind.parameters {
-            Parameters::Known { .. } => address.at()?,
-            Parameters::Opaque => At::Tcp(address.endpoint.clone()),
+        let places = match kind.parameters {
+            Parameters::Known { .. } => address.places()?,
+            Parameters::Opaque => vec![At::Tcp(address.endpoint.clone())],
         };
         let probe = parse(&mut address, defaults)?;
         Ok(Self {
@@ -84,7 +84,7 @@ impl Target {
             probe,
             common,
             name: address.to_string(),
-            at: Some(at),
+            places,
             identity,
         })
     }
@@ -92,11 +92,10 @@ impl Target {
     /// Its parts, for people: how it was understood.
     pub fn description(&self) -> Vec<(&'static str, String)> {
         let mut parts = vec![("kind", self.kind.title.to_owned())];
-        match &self.at {
-            Some(At::Tcp(endpoint)) => parts.push(("address", endpoint.to_string())),
-            Some(At::Socket(path)) => parts.push(("socket", path.display().to_string())),
-            None => {}
-        }
+        parts.extend(self.places.iter().map(|at| match at {
+            At::Tcp(_) => ("address", at.to_string()),
+            At::Socket(_) => ("socket", at.to_string()),
+        }));
         parts.extend(self.probe.description());
         let Common {
             is_gone,
@@ -125,9 +124,9 @@ impl Target {
         self.kind == other.kind && self.identity == other.identity
     }
 
-    /// Whether it is at the same host and port.
+    /// Whether it is at the same hosts and ports.
     pub fn is_at_same_place(&self, other: &Self) -> bool {
-        self.at.is_some() && self.at == other.at
+        !self.places.is_empty() && self.places == other.places
     }
 }
 
@@ -421,9 +420,7 @@ impl Defaults<'_> {
                 ));
             }
         };
-        let host = address.endpoint.host.clone();
         Ok(Tls {
-            host,
             verification,
             authorities,
             identity,

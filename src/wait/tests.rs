@@ -23,6 +23,7 @@ const TICK: Duration = Duration::from_millis(2);
 const OWN_HINT: &str = "is the toy wound up?";
 
 static TOY: Kind = Kind {
+    several_hosts: false,
     name: "toy",
     title: "Toys",
     schemes: &[],

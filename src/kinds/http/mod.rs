@@ -12,6 +12,7 @@ pub(super) static KIND: Kind = Kind {
     title: "HTTP and HTTPS",
     schemes: &[Scheme::plain("http", 80), Scheme::tls("https", 443)],
     settings: &[],
+    several_hosts: false,
     parameters: Parameters::Opaque,
     dialects: &[],
     options: &["ca-file", "cert-file", "key-file"],

@@ -35,6 +35,7 @@ pub(super) static KIND: Kind = Kind {
         Setting::Database,
         Setting::Query,
     ],
+    several_hosts: true,
     parameters: Parameters::Known {
         shown: &["ssl-mode", "socket"],
         others: PARAMETERS,

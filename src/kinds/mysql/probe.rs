@@ -39,7 +39,7 @@ const LONGEST_LIMIT: u64 = 1_000_000;
 /// A server and how to log in to it.
 #[derive(Debug)]
 pub(super) struct MySql {
-    pub(super) at: At,
+    places: Vec<At>,
     /// Without a user no login has to succeed: it is enough that the server decides one.
     pub(super) login: Login,
     pub(super) mode: TlsMode,
@@ -73,7 +73,7 @@ pub(super) fn parse(
     let (mode, authorities) = drivers::tls(address)?;
     let mode = address.tls_mode()?.unwrap_or(mode);
     Ok(Box::new(MySql {
-        at: address.at()?,
+        places: address.places()?,
         login,
         mode,
         tls: defaults.tls(address, mode.verification(), authorities.as_deref())?,
@@ -85,7 +85,10 @@ pub(super) fn parse(
 
 impl Probe for MySql {
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
-        self.log_in_and_ask(cx).boxed()
+        cx.first_of(&self.places, self, |this, at, cx| {
+            this.log_in_and_ask(at, cx).boxed()
+        })
+        .boxed()
     }
 
     fn description(&self) -> Vec<(&'static str, String)> {
@@ -101,7 +104,7 @@ impl Probe for MySql {
 }
 
 impl MySql {
-    async fn log_in_and_ask(&self, cx: &Attempt) -> Result<(), NotReady> {
+    async fn log_in_and_ask(&self, at: &At, cx: &Attempt) -> Result<(), NotReady> {
         let password = match &self.login.password {
             Some(password) if self.login.user.is_some() => Some(cx.password(password).await?),
             _ => None,
@@ -111,7 +114,7 @@ impl MySql {
             password: password.as_ref().map_or("", |password| password.expose()),
             database: self.login.database.as_deref(),
         };
-        let (mut session, greeting) = match self.log_in(account, cx).await {
+        let (mut session, greeting) = match self.log_in(at, account, cx).await {
             Ok(logged_in) => logged_in,
             Err(why) if self.login.user.is_none() && is_denial(&why) => return Ok(()),
             // Other numbers have hints of their own.
@@ -121,7 +124,7 @@ impl MySql {
             Err(why) => return Err(why),
         };
         let result = match self.login.user {
-            Some(_) => self.ask(&mut session, &greeting, account, cx).await,
+            Some(_) => self.ask(&mut session, &greeting, at, account, cx).await,
             None => Ok(()),
         };
         // Even after a failure: a connection that ends without COM_QUIT is counted as aborted.
@@ -134,18 +137,19 @@ impl MySql {
     /// MySQL's own client does, from then on: each failed handshake counts against the host.
     async fn log_in<'a>(
         &self,
+        at: &At,
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
         let known = self.without_tls().clone();
         let failure = match known {
             Some(failure) => failure,
-            None => match self.log_in_with(self.mode, account, cx).await {
+            None => match self.log_in_with(at, self.mode, account, cx).await {
                 Err(why) if self.mode == TlsMode::Prefer && why.is(&reason::TLS_FAILED) => why,
                 result => return result,
             },
         };
-        let result = self.log_in_with(TlsMode::Off, account, cx).await;
+        let result = self.log_in_with(at, TlsMode::Off, account, cx).await;
         let is_required = matches!(&result, Err(why) if why.is(&reason::TLS_REQUIRED));
         *self.without_tls() = (!is_required).then(|| failure.clone());
         result.map_err(|why| match is_required {
@@ -166,11 +170,12 @@ impl MySql {
 
     async fn log_in_with<'a>(
         &self,
+        at: &At,
         mode: TlsMode,
         account: Account<'_>,
         cx: &'a Attempt,
     ) -> Result<(Session<'a>, Greeting), NotReady> {
-        let stream = cx.connect(&self.at).await?;
+        let stream = cx.connect(at).await?;
         let (session, greeting) = login::greeting(stream, cx).await?;
         let session = login::log_in(session, &greeting, self, mode, account).await?;
         Ok((session, greeting))
@@ -181,6 +186,7 @@ impl MySql {
         &self,
         session: &mut Session<'_>,
         greeting: &Greeting,
+        at: &At,
         account: Account<'_>,
         cx: &Attempt,
     ) -> Result<(), NotReady> {
@@ -211,7 +217,7 @@ impl MySql {
             match select(rows, pin!(cx.stopped())).await {
                 Either::Left((rows, _)) => rows,
                 Either::Right(((), rows)) => {
-                    self.cancel(greeting.id, account, cx).await?;
+                    self.cancel(greeting.id, at, account, cx).await?;
                     // Its result, an error or not, is that of a statement that was cut short.
                     let _ = rows.await;
                     return Err(NotReady::new(&reason::TIMED_OUT, "the query was cancelled"));
@@ -235,8 +241,8 @@ impl MySql {
     }
 
     /// Has the server end the statement of another connection.
-    async fn cancel(&self, id: u32, account: Account<'_>, cx: &Attempt) -> Result<(), NotReady> {
-        let (mut session, _) = self.log_in(account, cx).await?;
+    async fn cancel(&self, id: u32, at: &At, account: Account<'_>, cx: &Attempt) -> Result<(), NotReady> {
+        let (mut session, _) = self.log_in(at, account, cx).await?;
         let result = session.run(&format!("KILL QUERY {id}")).await;
         session.quit().await?;
         result.map(drop)

@@ -177,8 +177,7 @@ async fn over_several<const N: usize>(
     let mut ours = Vec::new();
     let servers = std::array::from_fn(|_| {
         let (io, stream) = duplex(1 << 16);
-        let io = Box::new(io);
-        ours.push(Stream { io, route });
+        ours.push(Stream::new(io, route));
         Server { stream, chunk: 999 }
     });
     let cx = Attempt::over(Arc::default(), ours, stop);

@@ -19,6 +19,7 @@ pub(super) static KIND: Kind = Kind {
         Scheme::tls("valkeys", 6379),
     ],
     settings: &[Setting::User, Setting::Password, Setting::Database],
+    several_hosts: false,
     parameters: Parameters::Known {
         shown: &["db"],
         others: &["ssl", "tls"],

@@ -71,8 +71,8 @@ fn target(text: &str) -> Result<Target, Expected> {
 
 /// An attempt over a connection on a private network.
 pub(super) fn attempt_over(io: impl Io + 'static) -> Attempt {
-    let (io, route) = (Box::new(io), Route::Private);
-    Attempt::over(Arc::default(), [Stream { io, route }], Stop::default())
+    let stream = Stream::new(io, Route::Private);
+    Attempt::over(Arc::default(), [stream], Stop::default())
 }
 
 /// The kinds that are compiled in and have URLs.

@@ -25,6 +25,13 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     (host(), 1..=u16::MAX).prop_map(|(host, port)| Endpoint { host, port })
 }
 
+fn others(kind: &Kind) -> BoxedStrategy<Vec<Endpoint>> {
+    match kind.several_hosts {
+        true => vec(endpoint(), 0..3).boxed(),
+        false => Just(Vec::new()).boxed(),
+    }
+}
+
 /// A text that is not empty.
 fn text() -> impl Strategy<Value = String> {
     any::<String>().prop_filter("empty", |text| !text.is_empty())
@@ -70,7 +77,7 @@ fn options(kind: &'static Kind) -> BoxedStrategy<Vec<(String, Secret)>> {
 fn of_kind(kind: &'static Kind) -> impl Strategy<Value = Address> {
     (
         any::<Index>(),
-        endpoint(),
+        (endpoint(), others(kind)),
         option::of(text()),
         option::of(any::<String>()),
         path(kind.parameters),
@@ -78,7 +85,7 @@ fn of_kind(kind: &'static Kind) -> impl Strategy<Value = Address> {
         options(kind),
     )
         .prop_map(
-            move |(scheme, endpoint, user, password, path, query, options)| {
+            move |(scheme, (endpoint, others), user, password, path, query, options)| {
                 // An alias is replaced by the scheme that is printed in its place.
                 let alias = scheme.get(kind.schemes).name;
                 Address {
@@ -87,6 +94,7 @@ fn of_kind(kind: &'static Kind) -> impl Strategy<Value = Address> {
                     user,
                     password: password.map(Secret::new),
                     endpoint,
+                    others,
                     path,
                     query: query.map(Secret::new),
                     options,
@@ -116,7 +124,9 @@ fn written(address: &Address, scheme: &str) -> String {
             text += &format!("{user}:{}@", encoded(password.expose()));
         }
     }
-    text += &format!("{}{}", address.endpoint, address.path);
+    let hosts = [&address.endpoint].into_iter().chain(&address.others);
+    let hosts: Vec<_> = hosts.map(Endpoint::to_string).collect();
+    text += &format!("{}{}", hosts.join(","), address.path);
     if let Some(query) = &address.query {
         text += &format!("?{}", query.expose());
     }

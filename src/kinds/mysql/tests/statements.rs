@@ -221,8 +221,8 @@ async fn a_second_attempt_runs_no_query_beside_the_first() {
     let target = target(TARGET, Some("SELECT f()"));
     let overlap = crate::probe::Overlap::default();
     let attempt = async |server: &mut Server, ours: DuplexStream| {
-        let (io, route) = (Box::new(ours), Route::Private);
-        let cx = Attempt::over(Arc::default(), [Stream { io, route }], stop.clone());
+        let stream = Stream::new(ours, Route::Private);
+        let cx = Attempt::over(Arc::default(), [stream], stop.clone());
         let cx = cx.sharing(&overlap);
         let login = async {
             server.let_in_and_answer().await;
