@@ -156,8 +156,15 @@ pub(super) fn near_misses(names: impl Iterator<Item = OsString>) -> Vec<String> 
         .filter_map(|name| {
             let distance = |other: &String| edit_distance(&name, other);
             let nearest = known.iter().min_by_key(|other| distance(other))?;
-            let is_near = distance(nearest) <= 2 && nearest.starts_with("WAIT_");
-            is_near.then(|| format!("{name} is no setting: did you mean {nearest}?"))
+            if distance(nearest) <= 2 && nearest.starts_with("WAIT_") {
+                return Some(format!("{name} is no setting: did you mean {nearest}?"));
+            }
+            let mut kinds = KINDS.iter();
+            let kind = kinds.find(|kind| kind.owns_variable(name.as_bytes()))?;
+            let names: Vec<_> = kind.variables().collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let expected = Expected::one_of("did you mean", &names);
+            Some(format!("{name} is no setting: {expected}?"))
         })
         .collect();
     warnings.sort();

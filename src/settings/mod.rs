@@ -6,6 +6,7 @@ mod advice;
 pub mod cli;
 pub mod environment;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -565,8 +566,14 @@ impl<'a> Resolver<'a> {
         through: &mut Vec<String>,
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
-        for item in split_list(OsStr::new(&list.value)).flat_map(split_at_blanks) {
-            let item = item.to_string_lossy(); // it is from a string, cut at ASCII
+        let items = split_list(OsStr::new(&list.value)).flat_map(split_at_blanks);
+        // They are from a string, cut at ASCII.
+        let items = items.map(OsStr::to_string_lossy).collect();
+        for item in if kind.is_none() {
+            join_hosts(items)
+        } else {
+            items
+        } {
             let (reference, options) = split_options(&item);
             if let Some(name) = env_reference(reference) {
                 let error = |expected: &str| list.error(reference, expected);
@@ -845,6 +852,36 @@ pub fn split_list(list: &OsStr) -> impl Iterator<Item = &OsStr> {
         .split(|byte| matches!(byte, b',' | b'\n' | b'\r'))
         .map(|item| OsStr::from_bytes(item.trim_ascii()))
         .filter(|item| !item.is_empty())
+}
+
+/// Joins items that are one URL of several hosts: `SCHEME://A`, `B/PATH`. Alone the last is no target.
+fn join_hosts(items: Vec<Cow<'_, str>>) -> Vec<Cow<'_, str>> {
+    let is_begun = |item: &str| {
+        let Some((scheme, rest)) = item.split_once("://") else {
+            return false;
+        };
+        let mut kinds = KINDS.iter();
+        let kind = kinds.find(|kind| kind.scheme(scheme).is_some());
+        kind.is_some_and(|kind| kind.several_hosts) && !rest.contains(['/', '?', '#'])
+    };
+    let mut joined: Vec<Cow<'_, str>> = Vec::new();
+    let mut items = items.into_iter();
+    while let Some(item) = items.next() {
+        let is_other = |item: &str| item.contains("://") || env_reference(item).is_some();
+        let mut rest = items.clone().take_while(|next| !is_other(next));
+        let end = match is_begun(&item) {
+            true => rest.position(|next| next.contains(['/', '?'])),
+            false => None,
+        };
+        joined.push(match end {
+            None => item,
+            Some(end) => {
+                let others: Vec<_> = items.by_ref().take(end + 1).collect();
+                format!("{item},{}", others.join(",")).into()
+            }
+        });
+    }
+    joined
 }
 
 /// Splits an item at its blanks if every part is a plain `HOST:PORT`.

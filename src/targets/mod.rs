@@ -378,7 +378,7 @@ impl Defaults<'_> {
     }
 
     /// How TLS is to be made, with the files that the target's options, a parameter or the variables
-    /// name.
+    /// name. A parameter for authorities, by its name and value, may hold them itself, in PEM format.
     ///
     /// # Errors
     /// Files that cannot be read or hold no certificates, and a certificate without its key.
@@ -387,7 +387,7 @@ impl Defaults<'_> {
         &self,
         address: &Address,
         verification: Verification,
-        authorities: Option<&str>,
+        authorities: Option<&(String, String)>,
     ) -> Result<Tls, Expected> {
         let read = |what: &str, path: &str| {
             (self.file)(Path::new(path))
@@ -397,11 +397,21 @@ impl Defaults<'_> {
             Some(path) => Ok(Some(path.to_owned())),
             None => (self.variable)(variable, false),
         };
-        let authorities = match address.option("ca-file").or(authorities) {
+        let own = address.option("ca-file").map(|path| ("ca-file", path));
+        let authorities = own.or(authorities.map(|(name, value)| (&**name, &**value)));
+        let authorities = match authorities {
             None => Vec::new(),
-            Some(path) => certificates_from_pem(&read("ca-file", path)?).ok_or_else(|| {
-                Expected::new("expected ca-file to hold certificates in PEM format")
-            })?,
+            Some((name, value)) => {
+                let pem = match value.contains("-----BEGIN") {
+                    true => value.as_bytes().to_vec(),
+                    false => read(name, value)?,
+                };
+                certificates_from_pem(&pem).ok_or_else(|| {
+                    Expected::new(format!(
+                        "expected {name} to hold certificates in PEM format"
+                    ))
+                })?
+            }
         };
         let certificate = name("cert-file", environment::TLS_CERT_FILE.name)?;
         let key = name("key-file", environment::TLS_KEY_FILE.name)?;

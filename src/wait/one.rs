@@ -164,7 +164,8 @@ impl Wait {
         }
         let (since, stable) = (duration(since), duration(stable));
         let detail = format!("it has been ready for {since} of {stable}");
-        Err(NotReady::new(&reason::STARTING, detail))
+        let reason = reason::STARTING.with_hint("#stable asks for that; does it come and go?");
+        Err(NotReady::new(&reason, detail))
     }
 
     /// Begins an attempt.

@@ -109,7 +109,9 @@ fn a_stable_target_stays_ready_for_a_while() {
         " of 700 ms",
     ]);
     let target = format!("{}#stable=5", open.address);
-    waiting_for(&target).run().exits(1);
+    let outcome = waiting_for(&target).run();
+    let hint = "of 5.0 s; #stable asks for that; does it come and go?";
+    outcome.exits(1).says(&[hint]);
 }
 
 #[test]
@@ -256,6 +258,30 @@ command: node
     assert_eq!(outcome.stdout, expected);
     let outcome = wait().args(["--dry-run", "--for", "db"]).run();
     outcome.exits(2);
+    let outcome = wait()
+        .var("WAIT_REDIS_PASSWORD", "secret")
+        .args([
+            "--dry-run",
+            "--redis",
+            "app@cache/2",
+            "--redis",
+            "rediss://b",
+        ])
+        .run();
+    let printed = &outcome.exits(0).stdout;
+    for part in [
+        "  user: app\n  password: from WAIT_REDIS_PASSWORD\n  database: 2\n  TLS: off\n",
+        "  address: b:6379\n  password: from WAIT_REDIS_PASSWORD\n  TLS: verify-full\n",
+    ] {
+        assert!(printed.contains(part), "{printed}");
+    }
+    let outcome = wait()
+        .args(["--dry-run", "--for", "mysql://app:secret@a,b:3307/shop"])
+        .run();
+    let printed = &outcome.exits(0).stdout;
+    let part = "mysql://app@a:3306,b:3307/shop\n  kind: MySQL and MariaDB\n  address: a:3306\n  \
+                address: b:3307\n";
+    assert!(printed.starts_with(part), "{printed}");
 }
 
 #[test]

@@ -252,6 +252,35 @@ fn what_surrounds_a_value_is_dropped_with_a_warning() {
 }
 
 #[test]
+fn the_hosts_of_one_url_are_one_target() {
+    for (list, targets) in [
+        ("mysql://a,b/shop", &["mysql://a:3306,b:3306/shop"][..]),
+        (
+            "web:80, mysql://a:1 , b:2?ssl-mode=REQUIRED,db:1",
+            &["web:80", "mysql://a:1,b:2?ssl-mode=REQUIRED", "db:1"],
+        ),
+        ("mysql://a%2Cb", &["mysql://a:3306,b:3306"]),
+        // These are targets of their own.
+        ("mysql://a,b:2", &["mysql://a:3306", "b:2"]),
+        ("mysql://a/x,b:2", &["mysql://a:3306/x", "b:2"]),
+        (
+            "mysql://a,b:2,mysql://c/x",
+            &["mysql://a:3306", "b:2", "mysql://c:3306/x"],
+        ),
+    ] {
+        let (printed, said) = dry_run(wait().var("WAIT_HOSTS", list));
+        assert_eq!(
+            (printed, &*said),
+            (targets.iter().map(ToString::to_string).collect(), "")
+        );
+    }
+    is_unusable(
+        wait().var("WAIT_HOSTS", "redis://a,b/0"),
+        "WAIT_HOSTS: b…: expected HOST:PORT",
+    );
+}
+
+#[test]
 fn plain_targets_may_be_separated_by_blanks_alone() {
     let (targets, said) = dry_run(wait().var("WAIT_HOSTS", "db:3306  redis:6379\tmq:5672, web:80"));
     assert_eq!(targets, ["db:3306", "redis:6379", "mq:5672", "web:80"]);
@@ -399,6 +428,12 @@ fn settings_that_are_likely_mistakes_earn_a_warning() {
             "WAIT_MYSQL_PASSWORDS",
             "s3cret",
             "WAIT_MYSQL_PASSWORDS is no setting: did you mean WAIT_MYSQL_PASSWORD?",
+        ),
+        (
+            "WAIT_MYSQL_PASS",
+            "s3cret",
+            "WAIT_MYSQL_PASS is no setting: did you mean WAIT_MYSQL_USER, WAIT_MYSQL_PASSWORD, \
+             WAIT_MYSQL_PASSWORD_FILE, WAIT_MYSQL_DATABASE or WAIT_MYSQL_QUERY?",
         ),
         (
             "WAIT_MYSQL_QUERY",

@@ -250,6 +250,23 @@ const ROWS: &[(&str, &[Row])] = &[
         ("mysql://app:secret@db/shop?socket={%socket}", APP, SOCKET, Prefer),
         ("mysql://app:secret@db/shop?ssl-verify-server-cert=true", APP, 3306, Named),
     ]),
+    ("Connector/J and MariaDB Connector/J, several hosts; of each the first port is closed", &[
+        ("jdbc:mysql://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
+        ("jdbc:mysql:loadbalance://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
+        ("jdbc:mysql:replication://db:1,db:3306/shop?user=app&password=secret&sslMode=VERIFY_IDENTITY", APP, 3306, Named),
+        ("jdbc:mysql://address=(host=db)(port=3307)(user=app)(password=secret)/shop", APP, 3307, Prefer),
+        ("jdbc:mysql://address=(protocol=tcp)(host=db)(port=1),address=(host=db)/shop?user=app&password=secret", APP, 3306, Prefer),
+        ("jdbc:mysql://(host=db,port=3307,user=app,password=secret)/shop?sslMode=REQUIRED", APP, 3307, Require),
+        ("jdbc:mysql://app:secret@[db:1,db:3307]/shop", APP, 3307, Prefer),
+        ("jdbc:mysql://app:secret@[(host=db,port=1),(host=db,port=3306)]/shop", APP, 3306, Prefer),
+        ("jdbc:mariadb:sequential://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
+        ("mysql://app:secret@db:1,db:3307/shop", APP, 3307, Prefer),
+    ]),
+    ("PHP, PDO_MYSQL DSN, which holds no login", &[
+        ("mysql:host=db;port=3306;dbname=shop#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
+        ("mysql:host=db;dbname=shop;charset=utf8mb4#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
+        ("mysql:unix_socket={socket};dbname=shop#user=app&password-env=DB_PASSWORD", APP, SOCKET, Prefer),
+    ]),
     ("As people write them: cases, line ends, comments, odd names", &[
         ("MYSQL://app:secret@db/shop", APP, 3306, Prefer),
         ("MySQL://app:secret@DB:3306/shop", APP, 3306, Prefer),
@@ -397,6 +414,7 @@ fn understood(value: &str) -> Result<(Vec<Target>, Vec<String>), String> {
         variable: &|name| match name {
             "WAIT_HOSTS" => Some("env:DATABASE_URL".into()),
             "DATABASE_URL" => Some(OsString::from(&value)),
+            "DB_PASSWORD" => Some("secret".into()),
             _ => None,
         },
         names: &Vec::new,

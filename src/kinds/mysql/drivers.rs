@@ -1,14 +1,14 @@
 //! The words of drivers: forms of targets that are no URLs, and parameters for TLS. Sources are the
 //! documentation of go-sql-driver/mysql ("DSN"), MySqlConnector ("Connection options"), Connector/J
 //! and MariaDB Connector/J ("TLS"), Prisma ("MySQL database connector"), mysql2 ("SSL"), PyMySQL and
-//! mysqlclient ("connect"), and Rails ("Configuring a MySQL database").
+//! mysqlclient ("connect"), PHP ("PDO_MYSQL DSN"), and Rails ("Configuring a MySQL database").
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::net::tls::{TlsMode, Verification};
 use crate::targets::{Address, Dialect, Expected, key_values};
 
-pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, mariadb_connector];
+pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, pdo, mariadb_connector, connector_j];
 
 /// `user:password@tcp(host:port)/database?parameters`, where nothing is encoded but the parameters. It
 /// is taken apart as the driver does it: at the last slash and at the last '@' before it.
@@ -33,6 +33,65 @@ fn go(text: &str) -> Option<String> {
     };
     let database = encode(database);
     Some(format!("mysql://{login}{host}/{database}?{socket}{parameters}"))
+}
+
+/// `mysql:host=db;port=3306;dbname=shop`, where the login is not written.
+fn pdo(text: &str) -> Option<String> {
+    let pairs = key_values(text.strip_prefix("mysql:")?, ';')?;
+    let get = |name| {
+        let mut pairs = pairs.iter();
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    };
+    let host = get("host").or(get("unix_socket").and(Some("localhost")))?;
+    let port = get("port").map(|port| format!(":{port}")).unwrap_or_default();
+    let database = encode(get("dbname").unwrap_or_default());
+    let socket = get("unix_socket").map(|path| format!("?socket={}", encode(path)));
+    Some(format!("mysql://{host}{port}/{database}{}", socket.unwrap_or_default()))
+}
+
+/// `jdbc:mysql://address=(host=db)(port=3306)/shop`, `jdbc:mysql://(host=db,port=3306)/shop` and
+/// `jdbc:mysql://app:secret@[db:3306,other:3306]/shop`.
+fn connector_j(text: &str) -> Option<String> {
+    let (prefix, rest) = text.split_once("://")?;
+    let is_it = prefix.get(..5)?.eq_ignore_ascii_case("jdbc:");
+    let mut depth = 0;
+    let end = rest.find(|c| {
+        depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
+        depth == 0 && matches!(c, '/' | '?')
+    });
+    let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let inner = hosts.strip_prefix('[').and_then(|hosts| hosts.strip_suffix(']'));
+    // An IPv6 address is in brackets, too.
+    let hosts = inner.filter(|inner| inner.contains(',')).unwrap_or(hosts);
+    if !is_it || !(hosts.contains('(') || inner == Some(hosts)) {
+        return None;
+    }
+    let mut parameters = String::new();
+    let mut depth = 0;
+    let is_separator = |c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0 && c == ','
+    };
+    let hosts = hosts.split(is_separator).map(|host| {
+        let Some(host) = host.trim_start_matches("address=").strip_prefix('(') else {
+            return host.to_owned();
+        };
+        let pairs = host.split([')', '(', ',']).filter_map(|pair| pair.split_once('='));
+        let (mut name, mut port) = (String::new(), String::new());
+        for (key, value) in pairs {
+            match key.trim() {
+                "host" => value.trim().clone_into(&mut name),
+                "port" => port = format!(":{}", value.trim()),
+                key => parameters += &format!("{key}={}&", encode(value.trim())),
+            }
+        }
+        name + &port
+    });
+    let hosts: Vec<_> = hosts.collect();
+    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    Some(format!("mysql://{login}{}{path}?{parameters}{query}", hosts.join(",")))
 }
 
 /// `jdbc:mariadb://…?useSSL=true`: it means another thing than for Connector/J, and the same as
@@ -96,8 +155,8 @@ fn encode(text: &str) -> String {
 }
 
 /// TLS as strict as the parameters of an address ask for, in any driver's words: the strictest of
-/// them counts. Where certificates are verified, the file of those to trust is returned too.
-pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<String>), Expected> {
+/// them counts. Where certificates are verified, those to trust are returned too, and the word for them.
+pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<(String, String)>), Expected> {
     let mut asked: Vec<TlsMode> = Vec::new();
     let mut authorities = None;
     let is_any_trusted = address.parameter("trustServerCertificate")?.as_deref() == Some("true");
@@ -110,8 +169,14 @@ pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<String>), Expect
             "sslcert" => Some(UNVERIFIED),
             _ => asked_by(&name, &value)?,
         });
-        if matches!(&*name, "ssl-ca" | "ssl_ca" | "sslca" | "sslcert") {
-            authorities = Some(value);
+        match &*name {
+            "ssl-ca" | "ssl_ca" | "sslca" | "sslcert" => authorities = Some((name, value)),
+            "ssl" => {
+                if let Some(pem) = json_string(&value, "ca") {
+                    authorities = Some(("ca of ssl".to_owned(), pem));
+                }
+            }
+            _ => {}
         }
     }
     let strictest = asked.into_iter().max_by_key(|mode| strictness(*mode));
@@ -132,6 +197,14 @@ fn strictness(mode: TlsMode) -> u8 {
         TlsMode::Require(Verification::Authority) => 3,
         TlsMode::Require(Verification::AuthorityAndName) => 4,
     }
+}
+
+/// The string that a JSON object has under a name, as far as certificates in PEM need it.
+fn json_string(object: &str, name: &str) -> Option<String> {
+    let (_, rest) = object.split_once(&format!("\"{name}\""))?;
+    let text = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let text = &text[..text.find('"')?];
+    Some(text.replace("\\r", "").replace("\\n", "\n").replace("\\/", "/"))
 }
 
 /// What one parameter asks for.

@@ -76,7 +76,7 @@ pub(super) fn parse(
         places: address.places()?,
         login,
         mode,
-        tls: defaults.tls(address, mode.verification(), authorities.as_deref())?,
+        tls: defaults.tls(address, mode.verification(), authorities.as_ref())?,
         is_cleartext: address.flag("cleartext")?,
         query: query.map(Secret::new),
         without_tls: Mutex::default(),

@@ -78,6 +78,16 @@ impl Probe for Redis {
         self.log_in_and_ping(cx).boxed()
     }
 
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = self.login.description();
+        let mode = match &self.tls {
+            None => TlsMode::Off,
+            Some(tls) => TlsMode::Require(tls.verification),
+        };
+        parts.push(("TLS", mode.to_string()));
+        parts
+    }
+
     fn verifies_certificates(&self) -> bool {
         let tls = self.tls.as_ref();
         tls.is_some_and(|tls| tls.verification != Verification::Nothing)

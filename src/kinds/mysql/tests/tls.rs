@@ -284,6 +284,45 @@ async fn certificates_that_are_not_taken_are_explained() {
     }
 }
 
+/// mysql2 takes them so.
+#[tokio::test]
+async fn authorities_may_stand_in_the_options_of_node() {
+    let (good, another) = (make(|_| {}), make(|_| {}));
+    for (trusted, is_trusted) in [(&good, true), (&another, false)] {
+        let pem = trusted.certificate.replace("\r", "").replace('\n', "\\n");
+        let ssl = format!("{{\"ca\": \"{pem}\", \"rejectUnauthorized\": true}}");
+        let ssl = percent_encoding::utf8_percent_encode(&ssl, percent_encoding::NON_ALPHANUMERIC);
+        let target = try_target(&format!("app:secret@db/shop?ssl={ssl}"), &[], &[]);
+        let target = target.expect("a target");
+        let attempt = by_route(Route::Private, &target, 999, async |server| {
+            let mut server = server.secure(&acceptor(&good, None)).await.expect("TLS");
+            server.receive().await.expect("a login");
+            server.send(3, &error(1045, "#28000Access denied")).await;
+        });
+        let why = attempt.await.0.expect_err("denied");
+        assert_eq!(why.is(&ACCESS_DENIED), is_trusted, "{why}");
+        assert_eq!(why.is(&TLS_FAILED), !is_trusted, "{why}");
+    }
+    for (parameter, expected) in [
+        (
+            "ssl={\"ca\":\"-----BEGIN\"}",
+            "expected ca of ssl to hold certificates in PEM format",
+        ),
+        (
+            "sslca=/rubbish",
+            "expected sslca to hold certificates in PEM format",
+        ),
+        (
+            "ssl-ca=/none",
+            "expected ssl-ca to be readable: entity not found",
+        ),
+    ] {
+        let text = format!("app:secret@db/shop?{parameter}");
+        let expected_of = try_target(&text, &[], &[("/rubbish", "x")]).expect_err(parameter);
+        assert_eq!(expected_of.to_string(), expected);
+    }
+}
+
 /// A server's key of a kind that is not supported here. Its signatures are nonsense, which is not noticed
 /// where nothing is verified.
 #[derive(Debug)]
