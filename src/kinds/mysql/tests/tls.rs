@@ -289,7 +289,7 @@ async fn certificates_that_are_not_taken_are_explained() {
 async fn authorities_may_stand_in_the_options_of_node() {
     let (good, another) = (make(|_| {}), make(|_| {}));
     for (trusted, is_trusted) in [(&good, true), (&another, false)] {
-        let pem = trusted.certificate.replace("\r", "").replace('\n', "\\n");
+        let pem = trusted.certificate.replace('\r', "").replace('\n', "\\n");
         let ssl = format!("{{\"ca\": \"{pem}\", \"rejectUnauthorized\": true}}");
         let ssl = percent_encoding::utf8_percent_encode(&ssl, percent_encoding::NON_ALPHANUMERIC);
         let target = try_target(&format!("app:secret@db/shop?ssl={ssl}"), &[], &[]);
