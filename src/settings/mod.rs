@@ -23,7 +23,7 @@ use crate::kinds::{self, KINDS};
 use crate::output::log::{self, Format};
 use crate::process::exec::Command;
 use crate::process::init::Mode;
-use crate::targets::address::{of_dialect, shown, split_options};
+use crate::targets::address::{is_scheme, of_dialect, shown, split_options};
 use crate::targets::{
     Address, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
 };
@@ -836,10 +836,8 @@ fn with_options(item: &str, options: &str) -> String {
 /// another begins so after a comma, or a driver's own form.
 fn is_one_target(value: &str) -> bool {
     let has_scheme = |text: &str| {
-        text.trim().split_once("://").is_some_and(|(scheme, _)| {
-            let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
-            !scheme.is_empty() && scheme.chars().all(is_in_scheme)
-        })
+        let prefix = text.trim().split_once("://");
+        prefix.is_some_and(|(prefix, _)| prefix.split(':').all(is_scheme)) // jdbc:…
     };
     let mut items = value.split([',', '\n']);
     let is_url = items.next().is_some_and(has_scheme) && !items.any(has_scheme);

@@ -545,7 +545,7 @@ pub(super) fn decode(text: &str) -> Result<String, Expected> {
 }
 
 /// Whether a text has the form of a scheme.
-pub(super) fn is_scheme(name: &str) -> bool {
+pub(crate) fn is_scheme(name: &str) -> bool {
     let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(is_in_scheme)
 }

@@ -549,7 +549,7 @@ const MISTAKES: &str = r#"
 2 | env:DB: expected a user and a database without a NUL | WAIT_HOSTS=env:DB | DB=mysql://a%00:{word}@db/shop
 2 | expected no ${…} | WAIT_HOSTS=mysql://app:{word}${X}@db/shop
 2 | targets are separated by commas | WAIT_HOSTS=db:1;{word}
-2 | expected a port | WAIT_HOSTS=mysql:host=db;password={word}
+2 | expected a port | WAIT_HOSTS=mysql:db;password={word}
 2 | expected HOST:PORT | WAIT_HOSTS=Server=db;Password={}
 2 | expected a port | WAIT_MYSQL=app:{}@db:x
 2 | expected a port | WAIT_MYSQL=app:{word}

@@ -262,7 +262,8 @@ const ROWS: &[(&str, &[Row])] = &[
         ("jdbc:mariadb:sequential://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
         ("mysql://app:secret@db:1,db:3307/shop", APP, 3307, Prefer),
     ]),
-    ("PHP, PDO_MYSQL DSN, which holds no login", &[
+    ("PHP, PDO_MYSQL DSN, which need not hold the login", &[
+        ("mysql:host=db;port=3306;dbname=shop;user=app;password=secret", APP, 3306, Prefer),
         ("mysql:host=db;port=3306;dbname=shop#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
         ("mysql:host=db;dbname=shop;charset=utf8mb4#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
         ("mysql:unix_socket={socket};dbname=shop#user=app&password-env=DB_PASSWORD", APP, SOCKET, Prefer),

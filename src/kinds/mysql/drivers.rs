@@ -35,18 +35,24 @@ fn go(text: &str) -> Option<String> {
     Some(format!("mysql://{login}{host}/{database}?{socket}{parameters}"))
 }
 
-/// `mysql:host=db;port=3306;dbname=shop`, where the login is not written.
+/// `mysql:host=db;port=3306;dbname=shop`, where the login may be left out.
 fn pdo(text: &str) -> Option<String> {
     let pairs = key_values(text.strip_prefix("mysql:")?, ';')?;
     let get = |name| {
         let mut pairs = pairs.iter();
-        pairs.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        let found = pairs.find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
     };
     let host = get("host").or(get("unix_socket").and(Some("localhost")))?;
-    let port = get("port").map(|port| format!(":{port}")).unwrap_or_default();
+    let port = get("port").map(|port| format!(":{port}"));
     let database = encode(get("dbname").unwrap_or_default());
-    let socket = get("unix_socket").map(|path| format!("?socket={}", encode(path)));
-    Some(format!("mysql://{host}{port}/{database}{}", socket.unwrap_or_default()))
+    let mut url = format!("mysql://{host}{}/{database}?", port.unwrap_or_default());
+    for (name, parameter) in [("unix_socket", "socket"), ("user", "user"), ("password", "password")] {
+        if let Some(value) = get(name) {
+            url += &format!("{parameter}={}&", encode(value));
+        }
+    }
+    Some(url)
 }
 
 /// `jdbc:mysql://address=(host=db)(port=3306)/shop`, `jdbc:mysql://(host=db,port=3306)/shop` and
