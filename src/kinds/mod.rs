@@ -25,7 +25,7 @@ kinds! {
 }
 
 mod ports;
-pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS};
+pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS, of_driver};
 
 /// The parser of a kind, where its feature is on.
 macro_rules! compiled_in {

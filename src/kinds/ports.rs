@@ -1,4 +1,6 @@
-//! The schemes of services that are no kind of target: of them only the port is checked.
+//! The services that are no kind of target: of them only the port is checked.
+
+use crate::targets::key_values;
 
 /// Schemes that are those of any kind that a setting names: the library's, whatever the database is.
 pub(crate) const OF_ANY_KIND: &[&str] = &["ecto"];
@@ -44,6 +46,9 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("pyamqp", 5672),
     ("pulsar", 6650),
     ("rabbitmq", 5672),
+    ("redis+sentinel", 26379),
+    ("redis-sentinel", 26379),
+    ("sentinel", 26379),
     ("sftp", 22),
     ("smtp", 25),
     ("smtps", 465),
@@ -56,3 +61,48 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("wss", 443),
     ("zookeeper", 2181),
 ];
+
+/// URLs of their drivers' forms that are none: SQL Server's `Server=db,1433;Database=shop;User Id=…` and
+/// Oracle's `jdbc:oracle:thin:@//db:1521/shop`.
+pub(crate) fn of_driver(text: &str) -> Option<String> {
+    sql_server(text).or_else(|| oracle(text))
+}
+
+fn sql_server(text: &str) -> Option<String> {
+    const OWN: [&str; 6] = [
+        "encrypt",
+        "integrated security",
+        "multipleactiveresultsets",
+        "trustservercertificate",
+        "trust server certificate",
+        "trusted_connection",
+    ];
+    let pairs = key_values(text, ';')?;
+    let get = |names: &[&str]| {
+        let mut pairs = pairs.iter();
+        let found = pairs.find(|(name, _)| names.contains(&&**name));
+        found.map(|(_, value)| value.as_str())
+    };
+    let server = get(&[
+        "server",
+        "data source",
+        "address",
+        "addr",
+        "network address",
+    ])?;
+    let (host, port) = server.split_once(',').unwrap_or((server, "1433"));
+    let is_own = server.contains(',') || server.starts_with("tcp:") || get(&OWN).is_some();
+    let host = host.strip_prefix("tcp:").unwrap_or(host);
+    let host = host.split('\\').next().unwrap_or_default();
+    is_own.then(|| format!("sqlserver://{}:{}", host.trim(), port.trim()))
+}
+
+fn oracle(text: &str) -> Option<String> {
+    let place = text.strip_prefix("jdbc:oracle:thin:")?.split_once('@')?.1;
+    let place = place.trim_start_matches('/');
+    let place = place.split('/').next().unwrap_or_default();
+    // The name of a database may follow the port.
+    let mut parts = place.splitn(3, ':');
+    let (host, port) = (parts.next()?, parts.next().unwrap_or("1521"));
+    Some(format!("oracle://{host}:{port}"))
+}

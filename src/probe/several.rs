@@ -23,10 +23,11 @@ const GRACE: Duration = Duration::from_millis(100);
 
 impl Attempt {
     /// Tries the hosts of a target in their order, as clients do: the next one after a failure, or
-    /// beside one that does not answer. The first success decides.
+    /// beside one that does not answer. The first success decides, and so does a server that refuses
+    /// the login or the like.
     ///
     /// # Errors
-    /// Of the failures that of the host whose attempt came farthest.
+    /// Otherwise the failure of the host whose attempt came farthest.
     pub async fn first_of<P: Sync>(
         &self,
         places: &[At],
@@ -75,9 +76,9 @@ impl Attempt {
                         }
                         return Ok(());
                     }
+                    Err(why) if !is_passed_over(&why) => return Err(at_host(at, why)),
                     Err(why) if farthest.as_ref().is_none_or(|(other, _)| stage > *other) => {
-                        let detail = format!("{at}: {}", why.detail);
-                        farthest = Some((stage, NotReady { detail, ..why }));
+                        farthest = Some((stage, at_host(at, why)));
                     }
                     Err(_) => {}
                 }
@@ -115,6 +116,27 @@ impl Attempt {
     }
 }
 
+/// Whether clients go on to another host: this one cannot be reached, or does not serve.
+fn is_passed_over(why: &NotReady) -> bool {
+    let reasons = [
+        &reason::UNRESOLVED,
+        &reason::REFUSED,
+        &reason::UNREACHABLE,
+        &reason::TIMED_OUT,
+        &reason::CLOSED,
+        &reason::MISSING,
+        &reason::STARTING,
+        &reason::NOT_SERVING,
+        &reason::SHUTTING_DOWN,
+    ];
+    reasons.into_iter().any(|reason| why.is(reason))
+}
+
+fn at_host(at: &At, why: NotReady) -> NotReady {
+    let detail = format!("{at}: {}", why.detail);
+    NotReady { detail, ..why }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +153,8 @@ mod tests {
     const DENIES: u16 = 4;
     /// It is ready after 10 s, of which it talks most of the time.
     const SLOW: u16 = 5;
+    /// It talks, and is shutting down.
+    const ENDS: u16 = 8;
     /// It talks from 1000 ms on, and is ready after 1050.
     const EARLY: u16 = 6;
     /// It talks from 780 ms on, and is ready after 870.
@@ -154,6 +178,10 @@ mod tests {
                 DENIES => {
                     cx.talking();
                     Err(NotReady::new(&reason::ACCESS_DENIED, "denied"))
+                }
+                ENDS => {
+                    cx.talking();
+                    Err(NotReady::new(&reason::SHUTTING_DOWN, "it ends"))
                 }
                 SLOW => {
                     cx.talking();
@@ -220,11 +248,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_server_that_denies_the_login_decides() {
+        let (result, events, _) = first_of(&[DENIES, READY]).await;
+        let why = result.expect_err("denied");
+        assert!(why.is(&reason::ACCESS_DENIED), "{why}");
+        assert_eq!(why.detail, "host-4:4: denied");
+        assert_eq!(events, [(DENIES, 0), (DENIES, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_failure_of_the_host_that_came_farthest_is_reported() {
-        for ports in [[REFUSES, DENIES], [DENIES, REFUSES]] {
+        for ports in [[REFUSES, ENDS], [ENDS, REFUSES]] {
             let why = first_of(&ports).await.0.expect_err("not ready");
-            assert!(why.is(&reason::ACCESS_DENIED), "{why}");
-            assert_eq!(why.detail, "host-4:4: denied");
+            assert!(why.is(&reason::SHUTTING_DOWN), "{why}");
+            assert_eq!(why.detail, "host-8:8: it ends");
         }
         let why = first_of(&[REFUSES, REFUSES]).await.0.expect_err("refused");
         assert_eq!(why.detail, "host-2:2: refused");

@@ -1,10 +1,12 @@
 //! What people write by mistake, and what helps.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
-use super::environment;
+use super::environment::{self, Variable};
 use crate::kinds::KINDS;
-use crate::targets::{Endpoint, Expected, Host, Kind, Parameters};
+use crate::targets::address::shown;
+use crate::targets::{Endpoint, Expected, Kind, Parameters, env_reference};
 
 /// The form of a setting's value, as far as it decides what of it is not meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Form {
 /// Drops the parts of a value that are not meant: one pair of quotes around it, as
 /// `docker run --env-file` keeps it, a line end, and a comment after it. Returns the rest, and what is
 /// wrong with the value.
-pub(super) fn cleaned(value: &str, form: Form) -> (&str, Option<&'static str>) {
+pub(super) fn cleaned(value: &str, form: Form) -> (Cow<'_, str>, Option<&'static str>) {
     let line = value.trim_end_matches(['\r', '\n']);
     let ends = &value[line.len()..];
     let flaw = match (ends.contains('\r'), ends.is_empty(), form) {
@@ -53,19 +55,30 @@ pub(super) fn cleaned(value: &str, form: Form) -> (&str, Option<&'static str>) {
         };
         let is_whole = after.trim().is_empty() || after.trim_start().starts_with('#');
         if is_whole && !inner.contains(quote) {
-            return (
-                inner,
-                Some("the value is in quotes, which --env-file keeps"),
-            );
+            let flaw = "the value is in quotes, which --env-file keeps";
+            return (inner.into(), Some(flaw));
         }
     }
+    if form == Form::Text {
+        return (line.into(), flaw);
+    }
+    let lines: Vec<_> = line.split('\n').map(without_comment).collect();
+    match lines.iter().map(|line| line.len() + 1).sum::<usize>() == line.len() + 1 {
+        true => (line.into(), flaw),
+        false => (
+            lines.join("\n").into(),
+            Some("the value has a comment after it"),
+        ),
+    }
+}
+
+/// A line without the comment that ends it, or is all of it.
+fn without_comment(line: &str) -> &str {
+    let is_comment = |text: &str| text.starts_with([' ', '#', '\r']) || text.is_empty();
     match line.split_once(" #") {
-        Some((before, comment))
-            if form != Form::Text && (comment.starts_with([' ', '#']) || comment.is_empty()) =>
-        {
-            (before.trim_end(), Some("the value has a comment after it"))
-        }
-        _ => (line, flaw),
+        _ if line.trim_start().strip_prefix('#').is_some_and(is_comment) => "",
+        Some((before, comment)) if is_comment(comment) => before.trim_end(),
+        _ => line,
     }
 }
 
@@ -88,7 +101,7 @@ pub(super) fn file_database(item: &str) -> Option<&str> {
 
 /// What helps with a target that cannot be understood, where that is known. One that is alone is shown
 /// as a whole, if no part of it can be a secret; in a list it may be a part of one.
-pub(super) fn target(item: &str, is_alone: bool) -> Option<Expected> {
+pub(super) fn target(item: &str, list: &str, is_alone: bool) -> Option<Expected> {
     if item.starts_with(['"', '\'']) {
         return Some(Expected::new(
             "expected no quotes: the value is in quotes, which --env-file keeps",
@@ -104,12 +117,34 @@ pub(super) fn target(item: &str, is_alone: bool) -> Option<Expected> {
             "expected commas: targets are separated by commas",
         ));
     }
-    if let Some((host, _)) = item.split_once(":tcp://")
-        && host.parse::<Host>().is_ok()
-    {
+    let name = item
+        .get(..4)
+        .filter(|prefix| prefix.eq_ignore_ascii_case("env:"));
+    if name.is_some() && !is_endpoint(item) {
+        return Some(Expected::new(
+            "expected env:NAME with the name of a variable",
+        ));
+    }
+    let is_after_query = list.contains("#query=") || list.contains("&query=");
+    if is_after_query && item.len() < list.len() && !item.contains("query=") {
+        return Some(Expected::new(
+            "expected a target: a comma in a query is written %2C",
+        ));
+    }
+    let endpoint = item.rsplit('@').next().unwrap_or_default();
+    if item.contains(":tcp://") {
         return Some(Expected::new(
             "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
              service of that name (enableServiceLinks: false, or another name)",
+        ));
+    }
+    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_';
+    if endpoint
+        .split_once('$')
+        .is_some_and(|(_, name)| name.starts_with(is_name))
+    {
+        return Some(Expected::new(
+            "expected no $NAME: it is the name of a variable, which nothing has expanded",
         ));
     }
     let (endpoint, path) = item.split_at(item.find('/')?);
@@ -154,6 +189,9 @@ pub(super) fn near_misses(names: impl Iterator<Item = OsString>) -> Vec<String> 
         .filter_map(|name| name.into_string().ok())
         .filter(|name| name.starts_with("WAIT_") && !known.contains(name))
         .filter_map(|name| {
+            if let Some(meant) = other_name(&name) {
+                return Some(format!("{name} is no setting: did you mean {meant}?"));
+            }
             let distance = |other: &String| edit_distance(&name, other);
             let nearest = known.iter().min_by_key(|other| distance(other))?;
             if distance(nearest) <= 2 && nearest.starts_with("WAIT_") {
@@ -171,6 +209,38 @@ pub(super) fn near_misses(names: impl Iterator<Item = OsString>) -> Vec<String> 
     warnings
 }
 
+/// The variable that is meant by another name for the same.
+fn other_name(name: &str) -> Option<String> {
+    const OTHERS: [(&str, &Variable); 9] = [
+        ("WAIT_CMD", &environment::COMMAND),
+        ("WAIT_CONNECT_TIMEOUT", &environment::CONNECT_TIMEOUT),
+        ("WAIT_FOR", &environment::HOSTS),
+        ("WAIT_INTERVAL", &environment::INTERVAL),
+        ("WAIT_LOGGER_FORMAT", &environment::LOG_FORMAT),
+        ("WAIT_LOG_LEVEL", &environment::LOG_LEVEL),
+        ("WAIT_TARGETS", &environment::HOSTS),
+        ("WAIT_TIMEOUT_SECONDS", &environment::TIMEOUT),
+        ("WAIT_TLS_CA", &environment::TLS_CA_FILE),
+    ];
+    if let Some((_, variable)) = OTHERS.iter().find(|(other, _)| *other == name) {
+        return Some(variable.name.to_owned());
+    }
+    let (own, rest) = name
+        .strip_prefix("WAIT_")?
+        .split_once('_')
+        .unwrap_or((&name[5..], ""));
+    let mut kinds = KINDS.iter().filter(|kind| kind.has_settings());
+    let kind =
+        kinds.find(|kind| kind.scheme(own).is_some() || kind.name.eq_ignore_ascii_case(own))?;
+    let is_target = matches!(rest, "" | "HOST" | "HOSTS" | "URL" | "ADDRESS" | "TARGET");
+    let variable = match is_target {
+        true => kind.variable(),
+        false => format!("{}_{rest}", kind.variable()),
+    };
+    let is_known = is_target || kind.variables().any(|known| known == variable);
+    (is_known && variable != name).then_some(variable)
+}
+
 /// The number of characters to be added, dropped or changed.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -186,21 +256,31 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The call that was meant, if the first word of a command is a target.
+/// The call that was meant, if the first words of a command are targets.
 pub(super) fn target_as_command(words: &[OsString]) -> Option<String> {
-    let first = words.first()?.to_str()?;
-    let is_url = first
-        .split_once("://")
-        .is_some_and(|(scheme, _)| KINDS.iter().any(|kind| kind.scheme(scheme).is_some()));
+    let words = words.iter().map_while(|word| word.to_str());
+    let name = |word: &str| env_reference(word).map_or_else(|| shown(word), |_| word.to_owned());
+    let targets: Vec<_> = words.take_while(|word| is_target(word)).map(name).collect();
+    let flags: Vec<_> = targets
+        .iter()
+        .map(|target| format!("--for {target}"))
+        .collect();
+    let (first, flags) = (targets.first()?, flags.join(" "));
+    Some(format!(
+        "{first} is a target and no command: write /wait {flags} -- COMMAND"
+    ))
+}
+
+fn is_target(word: &str) -> bool {
+    let scheme = word.split_once("://").map(|(scheme, _)| scheme);
     let is_port =
         |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
-    let is_host_and_port = first
+    let is_host_and_port = word
         .split_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && is_port(port));
-    (is_url || is_host_and_port).then(|| {
-        let shown = crate::targets::address::shown(first);
-        format!("{shown} is a target and no command: write /wait --for {shown} -- COMMAND")
-    })
+    scheme.is_some_and(|scheme| KINDS.iter().any(|kind| kind.scheme(scheme).is_some()))
+        || is_host_and_port
+        || env_reference(word).is_some()
 }
 
 /// What of a command line is a shell's, and is not done without one.

@@ -171,7 +171,8 @@ fn invalid(setting: &str, item: impl AsRef<str>, expected: impl fmt::Display) ->
 /// the parts that cannot be a secret.
 fn shown_item(item: &str) -> String {
     let is_plain = !item.contains(['@', ':', '=', '?', '/', '\\', '#']);
-    match is_plain || item.starts_with('/') || env_reference(item).is_some() {
+    let is_path = item.starts_with('/') && !item.contains('@');
+    match is_plain || is_path || env_reference(item).is_some() {
         true => item.to_owned(),
         false => shown(item),
     }
@@ -315,7 +316,7 @@ impl<'a> Resolver<'a> {
             if let Some(dropped) = dropped {
                 self.notice(format!("{name}: {dropped}: dropped"));
             }
-            given.value = rest.into();
+            given.value = rest.as_ref().into();
         }
         Some(given).filter(|given| !given.value.is_empty())
     }
@@ -365,7 +366,7 @@ impl<'a> Resolver<'a> {
 
     /// Whether there is nothing to wait for, by the user's will.
     fn is_disabled(&self) -> bool {
-        let is_disabled = self.exactly(environment::DISABLED.name).is_some();
+        let is_disabled = self.named(environment::DISABLED.name).is_some();
         if is_disabled {
             let name = environment::DISABLED.name;
             self.notice(format!("{name} is set: nothing is waited for"));
@@ -629,7 +630,12 @@ impl<'a> Resolver<'a> {
             list.error(reference, expected)
         })?;
         let text = String::from_utf8_lossy(&contents);
-        Ok(text.trim_end_matches(['\r', '\n']).into())
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let (text, dropped) = advice::cleaned(text.trim_end_matches(['\r', '\n']), Form::List);
+        if let Some(dropped) = dropped {
+            self.notice(format!("{variable}: {dropped}: dropped"));
+        }
+        Ok(text.as_ref().into())
     }
 
     fn add_target(
@@ -654,13 +660,17 @@ impl<'a> Resolver<'a> {
         };
         let target = target.map_err(|expected| {
             let is_alone = list.setting == "--check";
-            let expected = advice::target(item, is_alone).unwrap_or(expected);
+            let expected = advice::target(item, &list.value, is_alone).unwrap_or(expected);
             match through.last() {
                 // All of an application's variable may be a secret.
                 Some(name) => list.error(format!("env:{name}"), expected),
                 None => ConfigError::Invalid {
                     setting: list.setting.clone(),
-                    item: shown(item),
+                    // A comma may have cut it out of a password in another form.
+                    item: match list.value.contains(';') && item.len() < list.value.len() {
+                        true => "…".to_owned(),
+                        false => shown(item),
+                    },
                     expected: expected.to_string(),
                 },
             }
@@ -841,7 +851,7 @@ fn is_one_target(value: &str) -> bool {
     };
     let mut items = value.split([',', '\n']);
     let is_url = items.next().is_some_and(has_scheme) && !items.any(has_scheme);
-    is_url || of_dialect(value, KINDS).is_some()
+    is_url || of_dialect(value, KINDS).is_some() || kinds::of_driver(value).is_some()
 }
 
 /// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.

@@ -13,7 +13,7 @@ use crate::net::tls::TlsMode;
 #[cfg(feature = "tls")]
 use super::one_of;
 use super::{Common, Endpoint, Expected, Host, Kind, Parameters, Scheme, Secret};
-use crate::kinds::{KINDS, OF_ANY_KIND, ONLY_PORTS};
+use crate::kinds::{KINDS, OF_ANY_KIND, ONLY_PORTS, of_driver};
 
 /// The address of a target. `Display` is its name in the log: no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,8 +123,11 @@ impl Address {
             Some((first, others)) if kind.several_hosts => (first, others.split(',').collect()),
             _ => (&*endpoint, Vec::new()),
         };
-        let parse = |text| Endpoint::parse(text, scheme.default_port);
-        let endpoint = parse(first)?;
+        let parse = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => Err(Expected::new("expected a host")),
+            false => Endpoint::parse(text, scheme.default_port),
+        };
+        let endpoint = Endpoint::parse(first, scheme.default_port)?;
         let others = others.into_iter().map(parse).collect::<Result<_, _>>()?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
@@ -138,6 +141,19 @@ impl Address {
         };
         if is_suspect && rest[authority.len()..].contains('@') {
             return Err(Expected::new(NOT_ENCODED));
+        }
+        // The rest of a connection string in another form, of which any part may be a password.
+        let is_user = |login: &str| {
+            !login
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .contains(['=', ';'])
+        };
+        if !login.is_none_or(is_user) {
+            return Err(Expected::new(
+                "expected a user without = and ;, which are %3D and %3B",
+            ));
         }
         let (user, password) = match login.map(|login| login.split_once(':').ok_or(login)) {
             Some(Ok((user, password))) => (decode(user)?, Some(Secret::new(decode(password)?))),
@@ -173,14 +189,19 @@ impl Address {
     /// # Errors
     /// As of [`parse`](Self::parse).
     pub fn only_port(text: &str) -> Result<Option<(Self, String)>, Expected> {
-        let (form, options) = split_options(text);
+        let url = of_driver(text);
+        let (form, options) = split_options(url.as_deref().unwrap_or(text));
         let Some((prefix, rest)) = form.split_once("://") else {
             return Ok(None);
         };
         // `jdbc:sqlserver`, `postgresql+psycopg2`, `mongodb+srv`
         let scheme = prefix.rsplit(':').next().unwrap_or_default();
-        let scheme = scheme.split('+').next().unwrap_or_default();
-        let scheme = scheme.to_ascii_lowercase();
+        let whole = scheme.to_ascii_lowercase();
+        let is_known = |name: &str| ONLY_PORTS.iter().any(|(known, _)| *known == name);
+        let scheme = match is_known(&whole) {
+            true => whole,
+            false => whole.split('+').next().unwrap_or_default().to_owned(),
+        };
         let mut others = KINDS.iter().filter(|kind| kind.parse.is_none());
         let known = others.find_map(|kind| kind.scheme(&scheme)?.default_port);
         let port = known.or_else(|| {
@@ -190,12 +211,12 @@ impl Address {
         let Some(port) = port else {
             return Ok(None);
         };
-        if is_cut_login(text) {
+        if is_cut_login(form) {
             return Err(Expected::new(NOT_ENCODED));
         }
         let (authority, ..) = split(rest);
         // SQL Server's parameters follow a semicolon, and may hold an '@'.
-        let authority = match prefix.contains(':') {
+        let authority = match prefix.contains(':') || scheme == "sqlserver" {
             true => authority.split(';').next().unwrap_or_default(),
             false => authority,
         };
@@ -594,6 +615,7 @@ const RESERVED: &AsciiSet = &CONTROLS
     .add(b',')
     .add(b'/')
     .add(b':')
+    .add(b';')
     .add(b'<')
     .add(b'=')
     .add(b'>')

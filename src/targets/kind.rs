@@ -151,14 +151,22 @@ impl Kind {
     }
 
     /// The scheme of this name, in upper or lower case. The driver that may follow a `+` is passed
-    /// over, as in `scheme+driver`.
+    /// over, as in `scheme+driver`; a word there that means TLS is not, nor one for another way to the
+    /// server.
     pub fn scheme(&self, name: &str) -> Option<&'static Scheme> {
         let find = |name: &str| {
             let is_it = |scheme: &&Scheme| scheme.name.eq_ignore_ascii_case(name);
             self.schemes.iter().find(is_it)
         };
-        let without_driver = name.split('+').next().unwrap_or(name);
-        let found = find(name).or_else(|| find(without_driver))?;
+        let (base, driver) = name.split_once('+').unwrap_or((name, ""));
+        let found = find(name).or_else(|| match &*driver.to_ascii_lowercase() {
+            "tls" | "ssl" => {
+                find(base)?;
+                self.schemes.iter().find(|scheme| scheme.is_tls)
+            }
+            "sentinel" | "socket" | "srv" | "unix" => None,
+            _ => find(base),
+        })?;
         // An alias differs in its name alone.
         self.schemes
             .iter()

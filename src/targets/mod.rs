@@ -357,6 +357,9 @@ impl Defaults<'_> {
             return given(password.clone(), "the URL".to_owned());
         }
         if let Some(path) = file {
+            if path.is_empty() {
+                return Err(Expected::new("expected password-file to name a file"));
+            }
             return from_file(path, format!("the file {}", SecretFile::new(path)));
         }
         if let Some(name) = variable {

@@ -494,6 +494,11 @@ fn a_password_is_given_in_one_way() {
         assert!(error.starts_with("--mysql: …@db"), "{error}");
         assert!(error.ends_with(one) && !error.contains("s3cret"), "{error}");
     }
+    let error = args(["--mysql", "app@db#password-file="]).error();
+    assert!(
+        error.ends_with("expected password-file to name a file"),
+        "{error}"
+    );
     // A setting that no target uses is not looked at.
     let unused = vars([
         ("WAIT_MYSQL", "app:own@db"),

@@ -252,6 +252,149 @@ fn what_surrounds_a_value_is_dropped_with_a_warning() {
 }
 
 #[test]
+fn a_comment_ends_with_its_line() {
+    let warning =
+        |name: &str| format!("wait: warning: {name}: the value has a comment after it: dropped\n");
+    for (name, value) in [
+        ("WAIT_HOSTS", "a:1 # first\nb:2"),
+        ("WAIT_HOSTS", "# both\na:1\nb:2 #\n"),
+        ("WAIT_HOSTS", "a:1 # first, c:3\r\nb:2"),
+        ("TARGETS", "a:1, b:2 # both"),
+        ("TARGETS", "\n  # first\na:1\n# second\nb:2\n"),
+    ] {
+        let wait = match name {
+            "TARGETS" => wait().var("WAIT_HOSTS", "env:TARGETS"),
+            _ => wait(),
+        };
+        let (targets, said) = dry_run(wait.var(name, value));
+        assert_eq!(targets, ["a:1", "b:2"], "{value:?}");
+        assert_eq!(said, warning(name), "{value:?}");
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_variable_is_read_as_the_variable_is() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let in_file = |contents: &str| {
+        std::fs::write(file.path(), contents).expect("written");
+        let wait = wait().var("WAIT_HOSTS", "env:URL");
+        dry_run(wait.var("URL_FILE", file.path()))
+    };
+    for (contents, dropped) in [
+        ("redis://:s3cret@h/0\n", None),
+        ("\u{feff}redis://:s3cret@h/0\r\n", None),
+        (
+            "\"redis://:s3cret@h/0\"\n",
+            Some("the value is in quotes, which --env-file keeps"),
+        ),
+        (
+            "redis://:s3cret@h/0 # the cache\n",
+            Some("the value has a comment after it"),
+        ),
+    ] {
+        let (targets, said) = in_file(contents);
+        let warning =
+            dropped.map(|dropped| format!("wait: warning: URL_FILE: {dropped}: dropped\n"));
+        assert_eq!(targets, ["redis://h:6379/0"], "{contents:?}");
+        assert_eq!(said, warning.unwrap_or_default(), "{contents:?}");
+    }
+}
+
+#[test]
+fn forms_of_other_databases_are_their_ports() {
+    for (value, host, scheme) in [
+        (
+            "Server=db,1444;Database=shop;User Id=sa;Password=s3cret",
+            "db:1444",
+            "sqlserver",
+        ),
+        (
+            "Server=tcp:db\\SQLEXPRESS;Database=shop;User Id=sa;Password=s3cret;Encrypt=true",
+            "db:1433",
+            "sqlserver",
+        ),
+        (
+            "Server=db;User Id=sa;Password=s3cret;MultipleActiveResultSets=true",
+            "db:1433",
+            "sqlserver",
+        ),
+        (
+            "sqlserver://db;database=shop;user=sa;password=s3cret",
+            "db:1433",
+            "sqlserver",
+        ),
+        (
+            "jdbc:sqlserver://db:1434;user=sa;password=s3@cret",
+            "db:1434",
+            "sqlserver",
+        ),
+        ("jdbc:oracle:thin:@//db:1522/XE", "db:1522", "oracle"),
+        (
+            "jdbc:oracle:thin:app/s3cret@db:1521:XE",
+            "db:1521",
+            "oracle",
+        ),
+        (
+            "redis-sentinel://:s3cret@a:26380,b/0",
+            "a:26380",
+            "redis-sentinel",
+        ),
+        ("redis+sentinel://a/0", "a:26379", "redis+sentinel"),
+    ] {
+        let wait = wait().var("WAIT_HOSTS", "env:DATABASE_URL");
+        let (targets, said) = dry_run(wait.var("DATABASE_URL", value));
+        assert_eq!(targets, [host], "{value}");
+        let warning = format!("wait: warning: {host}: of {scheme}:// only the port is checked\n");
+        assert_eq!(said, warning, "{value}");
+    }
+}
+
+#[test]
+fn connection_strings_in_the_wrong_place_are_not_printed() {
+    for (name, value, line) in [
+        (
+            "WAIT_REDIS",
+            "cache:6379,password=abc@s3cret",
+            "WAIT_REDIS: …: expected a user without = and ;, which are %3D and %3B",
+        ),
+        (
+            "WAIT_MYSQL",
+            "Host=db; Database=shop; User ID=a; Pwd=s3cret@",
+            "WAIT_MYSQL: …: expected a user without = and ;, which are %3D and %3B",
+        ),
+        (
+            "WAIT_HOSTS",
+            "Server=db;Uid=app;Pwd=a,s3cret",
+            "WAIT_HOSTS: …: expected HOST:PORT",
+        ),
+        (
+            "WAIT_HOSTS",
+            "env:DB-URL",
+            "WAIT_HOSTS: env:…: expected env:NAME with the name of a variable",
+        ),
+        (
+            "WAIT_MYSQL",
+            "app@db:tcp://10.0.0.5:3306/shop",
+            "WAIT_MYSQL: …@…: expected a port: a variable such as DB_PORT holds tcp://…, which \
+             Kubernetes sets for a service of that name (enableServiceLinks: false, or another name)",
+        ),
+        (
+            "WAIT_HOSTS",
+            "db:$DB_PORT",
+            "WAIT_HOSTS: db:…: expected no $NAME: it is the name of a variable, which nothing has \
+             expanded",
+        ),
+        (
+            "WAIT_HOSTS",
+            "mysql://app@db#query=SELECT a, b FROM t",
+            "WAIT_HOSTS: …: expected a target: a comma in a query is written %2C",
+        ),
+    ] {
+        is_unusable(wait().var(name, value), line);
+    }
+}
+
+#[test]
 fn the_hosts_of_one_url_are_one_target() {
     for (list, targets) in [
         ("mysql://a,b/shop", &["mysql://a:3306,b:3306/shop"][..]),
@@ -382,6 +525,11 @@ fn habits_of_other_programs_are_errors_that_show_the_call() {
             "db:3306 is a target and no command: write /wait --for db:3306 -- COMMAND",
         ),
         (
+            &["db:3306", "env:CACHE_URL", "redis:6379", "--", "node"],
+            "db:3306 is a target and no command: write /wait --for db:3306 --for env:CACHE_URL \
+             --for redis:6379 -- COMMAND",
+        ),
+        (
             &["mysql://app:s3cret@db/shop", "node"],
             "mysql://…@db… is a target and no command: write /wait --for mysql://…@db… -- COMMAND",
         ),
@@ -428,6 +576,26 @@ fn settings_that_are_likely_mistakes_earn_a_warning() {
             "WAIT_MYSQL_PASSWORDS",
             "s3cret",
             "WAIT_MYSQL_PASSWORDS is no setting: did you mean WAIT_MYSQL_PASSWORD?",
+        ),
+        (
+            "WAIT_LOG_LEVEL",
+            "debug",
+            "WAIT_LOG_LEVEL is no setting: did you mean WAIT_LOGGER_LEVEL?",
+        ),
+        (
+            "WAIT_MARIADB_PASSWORD",
+            "s3cret",
+            "WAIT_MARIADB_PASSWORD is no setting: did you mean WAIT_MYSQL_PASSWORD?",
+        ),
+        (
+            "WAIT_REDIS_URL",
+            "cache",
+            "WAIT_REDIS_URL is no setting: did you mean WAIT_REDIS?",
+        ),
+        (
+            "WAIT_VALKEY",
+            "cache",
+            "WAIT_VALKEY is no setting: did you mean WAIT_REDIS?",
         ),
         (
             "WAIT_MYSQL_PASS",

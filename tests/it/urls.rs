@@ -250,6 +250,24 @@ const ROWS: &[(&str, &[Row])] = &[
         ("mysql://app:secret@db/shop?socket={%socket}", APP, SOCKET, Prefer),
         ("mysql://app:secret@db/shop?ssl-verify-server-cert=true", APP, 3306, Named),
     ]),
+    ("SQLAlchemy, PyMySQL: the name is checked with ssl_ca and ssl_capath", &[
+        ("mysql+pymysql://app:secret@db/shop?ssl_ca={ca}", APP, 3306, Named),
+        ("mysql+aiomysql://app:secret@db/shop?charset=utf8mb4&ssl_ca={ca}", APP, 3306, Named),
+        ("mysql+pymysql://app:secret@db/shop?ssl_ca={ca}&ssl_check_hostname=false", APP, 3306, Trusted),
+        ("mysql+pymysql://app:secret@db/shop?ssl_capath=/etc/ssl/certs", APP, 3306, Named),
+        ("mysql+mysqldb://app:secret@db/shop?ssl_ca={ca}", APP, 3306, Trusted),
+        ("mysql2://app:secret@db/shop?sslcapath=/etc/ssl/certs", APP, 3306, Trusted),
+    ]),
+    ("mysql_async, Opts", &[
+        ("mysql://app:secret@db/shop?require_ssl=true", APP, 3306, Named),
+        ("mysql://app:secret@db/shop?require_ssl=true&verify_identity=false", APP, 3306, Trusted),
+        ("mysql://app:secret@db/shop?require_ssl=true&verify_ca=false", APP, 3306, Require),
+        ("mysql://app:secret@db/shop?require_ssl=false", APP, 3306, Prefer),
+    ]),
+    ("r2dbc-mysql and MariaDB Connector/J, files of authorities", &[
+        ("r2dbc:mysql://app:secret@db/shop?sslMode=verify_identity&sslCa={ca}", APP, 3306, Named),
+        ("jdbc:mariadb://db/shop?user=app&password=secret&sslMode=verify-ca&serverSslCert={ca}", APP, 3306, Trusted),
+    ]),
     ("Connector/J and MariaDB Connector/J, several hosts; of each the first port is closed", &[
         ("jdbc:mysql://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
         ("jdbc:mysql:loadbalance://db:1,db:3306/shop?user=app&password=secret", APP, 3306, Prefer),

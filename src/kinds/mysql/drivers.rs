@@ -5,10 +5,11 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::kinds::of_driver;
 use crate::net::tls::{TlsMode, Verification};
 use crate::targets::{Address, Dialect, Expected, key_values};
 
-pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, pdo, mariadb_connector, connector_j];
+pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, pdo, pymysql, mariadb_connector, connector_j];
 
 /// `user:password@tcp(host:port)/database?parameters`, where nothing is encoded but the parameters. It
 /// is taken apart as the driver does it: at the last slash and at the last '@' before it.
@@ -20,7 +21,10 @@ fn go(text: &str) -> Option<String> {
     let (before, after) = text.rsplit_once('/')?;
     let (login, network) = before.rsplit_once('@').unwrap_or(("", before));
     let (database, parameters) = after.split_once('?').unwrap_or((after, ""));
-    let (network, address) = network.strip_suffix(')')?.split_once('(')?;
+    let (network, address) = match network {
+        "" if !login.is_empty() => ("tcp", "127.0.0.1"),
+        network => network.strip_suffix(')')?.split_once('(')?,
+    };
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let (host, socket) = match network {
         "tcp" | "tcp4" | "tcp6" | "" => (address, String::new()),
@@ -100,6 +104,19 @@ fn connector_j(text: &str) -> Option<String> {
     Some(format!("mysql://{login}{}{path}?{parameters}{query}", hosts.join(",")))
 }
 
+/// `mysql+pymysql://…?ssl_ca=…`: the name is verified unless `ssl_check_hostname=false` is there.
+fn pymysql(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let driver = scheme.split_once('+').map_or(scheme, |(_, driver)| driver);
+    let is_it = matches!(driver, "pymysql" | "aiomysql" | "asyncmy");
+    let verifies = rest.contains("ssl_ca=") || rest.contains("ssl_capath=");
+    let is_by_name = !rest.to_ascii_lowercase().contains("ssl_check_hostname=false");
+    (is_it && verifies && is_by_name).then(|| {
+        let (url, options) = rest.split_once('#').unwrap_or((rest, ""));
+        format!("mysql://{url}&ssl_verify_identity=true#{options}")
+    })
+}
+
 /// `jdbc:mariadb://…?useSSL=true`: it means another thing than for Connector/J, and the same as
 /// `useSsl=true`.
 fn mariadb_connector(text: &str) -> Option<String> {
@@ -119,11 +136,8 @@ fn ado_net(text: &str) -> Option<String> {
         pairs.iter().find(named).map(|(_, value)| value.as_str())
     };
     let host = get(&["server", "host", "data source", "datasource", "address", "addr"])?;
-    // SQL Server's form has a user ID and these, PostgreSQL's a host and a user name.
-    let is_others = match get(&["port"]) {
-        Some(port) => port == "5432",
-        None => get(&["encrypt", "trustservercertificate", "trust server certificate"]).is_some(),
-    };
+    // SQL Server's form has a user ID, PostgreSQL's a host and a user name.
+    let is_others = get(&["port"]) == Some("5432") || of_driver(text).is_some();
     let is_own = get(&["uid", "user"]).is_some()
         || get(&["port"]) == Some("3306")
         || get(&["server"]).and(get(&["user id", "userid", "username"])).is_some();
@@ -165,18 +179,25 @@ fn encode(text: &str) -> String {
 pub(super) fn tls(address: &Address) -> Result<(TlsMode, Option<(String, String)>), Expected> {
     let mut asked: Vec<TlsMode> = Vec::new();
     let mut authorities = None;
+    let is_false = |name| Ok(address.parameter(name)?.as_deref() == Some("false"));
     let is_any_trusted = address.parameter("trustServerCertificate")?.as_deref() == Some("true");
     for (name, value) in address.parameters()? {
         asked.extend(match &*name {
             "useSsl" if value == "true" && is_any_trusted => Some(UNVERIFIED),
             "useSsl" if value == "true" => Some(FULL),
-            "ssl-ca" | "ssl_ca" | "sslca" => Some(VERIFIED),
+            // mysql_async's
+            "require_ssl" if value == "true" => Some(match () {
+                () if is_false("verify_ca")? => UNVERIFIED,
+                () if is_false("verify_identity")? => VERIFIED,
+                () => FULL,
+            }),
+            name if is_authorities(name) => Some(VERIFIED),
             // Prisma's, which verifies with `sslaccept=strict` alone.
             "sslcert" => Some(UNVERIFIED),
             _ => asked_by(&name, &value)?,
         });
         match &*name {
-            "ssl-ca" | "ssl_ca" | "sslca" | "sslcert" => authorities = Some((name, value)),
+            name if name == "sslcert" || is_authorities(name) => authorities = Some((name.to_owned(), value)),
             "ssl" => {
                 if let Some(pem) = json_string(&value, "ca") {
                     authorities = Some(("ca of ssl".to_owned(), pem));
@@ -203,6 +224,12 @@ fn strictness(mode: TlsMode) -> u8 {
         TlsMode::Require(Verification::Authority) => 3,
         TlsMode::Require(Verification::AuthorityAndName) => 4,
     }
+}
+
+/// Whether a parameter names a file of the authorities to trust.
+fn is_authorities(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+    matches!(&*name, "sslca" | "sslrootcert" | "serversslcert")
 }
 
 /// The string that a JSON object has under a name, as far as certificates in PEM need it.
@@ -251,6 +278,8 @@ fn asked_by(name: &str, value: &str) -> Result<Option<TlsMode>, Expected> {
         "requiressl" => yes(UNVERIFIED),
         "ssl-disabled" => yes(TlsMode::Off),
         "verifyservercertificate" | "ssl-verify-cert" => yes(VERIFIED),
+        // A folder of authorities, which is not read.
+        "ssl-capath" | "sslcapath" => Some(VERIFIED),
         "ssl-verify-identity" | "ssl-verify-server-cert" | "sslverify" => yes(FULL),
         _ => None,
     })

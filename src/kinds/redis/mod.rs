@@ -1,6 +1,8 @@
 //! Redis and Valkey.
 
 #[cfg(feature = "redis")]
+mod drivers;
+#[cfg(feature = "redis")]
 mod probe;
 #[cfg(all(test, feature = "redis"))]
 mod tests;
@@ -22,8 +24,19 @@ pub(super) static KIND: Kind = Kind {
     several_hosts: false,
     parameters: Parameters::Known {
         shown: &["db"],
-        others: &["ssl", "tls"],
+        others: &[
+            "ssl",
+            "tls",
+            "skip_verify",
+            "ssl[verify_peer]",
+            "ssl_ca_certs",
+            "ssl_cert_reqs",
+            "ssl_check_hostname",
+        ],
     },
+    #[cfg(feature = "redis")]
+    dialects: &[drivers::socket, drivers::stack_exchange],
+    #[cfg(not(feature = "redis"))]
     dialects: &[],
     options: &[
         "user",

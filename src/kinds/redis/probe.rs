@@ -7,11 +7,11 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::timeout;
 
-use super::{ACCESS_DENIED, KIND, TOO_MANY_CONNECTIONS, UNKNOWN_DATABASE};
+use super::{ACCESS_DENIED, KIND, drivers, TOO_MANY_CONNECTIONS, UNKNOWN_DATABASE};
 use crate::net::tls::{Tls, TlsMode, Verification};
 use crate::net::{At, Io};
 use crate::probe::{Attempt, NotReady, Probe};
-use crate::targets::{Address, Defaults, Expected, Login};
+use crate::targets::{Address, Defaults, Expected, Login, Origin, Secret};
 
 /// The longest reply that is read, in bytes; nothing that is needed is longer.
 const LONGEST_REPLY: u64 = 4096;
@@ -30,47 +30,43 @@ pub(super) fn parse(
     address: &mut Address,
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
-    let is_tls = address.scheme.is_tls || asks_for_tls(address)?;
+    let (mode, authorities) = drivers::tls(address)?;
     if let Some(database) = address.parameter("db")? {
         address.set_segment(&database);
         address.query = None;
     }
-    let login = defaults.login(address)?;
-    if let Some(database) = &login.database
-        && database.parse::<u32>().is_err()
-    {
-        return Err(Expected::new("expected the number of a database"));
+    let mut login = defaults.login(address)?;
+    // For Lettuce and Symfony, a login of one word is the password.
+    if address.origin == Origin::Application && login.password.is_none() {
+        address.password = address.user.take().map(Secret::new);
+        login = defaults.login(address)?;
+    }
+    let is_number = |database: &String| database.parse::<u32>().is_ok();
+    if !login.database.as_ref().is_none_or(is_number) {
+        if address.origin == Origin::Ours {
+            return Err(Expected::new("expected the number of a database"));
+        }
+        // The name of a stream or a queue.
+        login.database = None;
+        address.path.clear();
     }
     if login.user.is_some() && login.password.is_none() {
         defaults.notice(format!(
             "{address} has a user and no password: it is not logged in to (set WAIT_REDIS_PASSWORD)"
         ));
     }
-    let tls = match address.tls_mode()? {
-        None if is_tls => TlsMode::Require(Verification::AuthorityAndName),
-        None => TlsMode::Off,
-        Some(TlsMode::Prefer) => {
-            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-        }
-        Some(mode) => mode,
-    };
+    let mode = address.tls_mode()?.unwrap_or(mode);
+    if mode == TlsMode::Prefer {
+        return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
+    }
     Ok(Box::new(Redis {
-        at: At::Tcp(address.endpoint.clone()),
-        tls: match tls {
+        at: address.at()?,
+        tls: match mode {
             TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification(), None)?),
+            mode => Some(defaults.tls(address, mode.verification(), authorities.as_ref())?),
         },
         login,
     }))
-}
-
-/// Whether a parameter asks for TLS, as a driver's would: the password is not for a server without.
-fn asks_for_tls(address: &Address) -> Result<bool, Expected> {
-    let parameters = address.parameters()?;
-    let mut asked = parameters
-        .iter()
-        .filter(|(name, _)| matches!(&**name, "ssl" | "tls"));
-    Ok(asked.any(|(_, value)| !matches!(&*value.to_ascii_lowercase(), "false" | "0" | "no" | "off")))
 }
 
 impl Probe for Redis {

@@ -1,5 +1,6 @@
 //! Scripted servers, for what a real one does not do on demand.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 use super::KIND;
 use crate::kinds::tests::{attempt_over, target_of};
 use crate::probe::{NotReady, Reason, reason};
-use crate::targets::Target;
+use crate::targets::{Address, Defaults, Origin, Target};
 
 fn target(text: &str) -> Target {
     target_of(&KIND, text, &[], &[]).expect(text).0
@@ -74,6 +75,60 @@ async fn each_command_is_answered_before_the_next_is_sent() {
     let commands = ["AUTH app se@cret", "SELECT 2", "PING", "QUIT"];
     is_ready("app:se%40cret@db/2", &[ok, ok, pong, ok], &commands).await;
     is_ready("db?db=3", &[ok, pong], &["SELECT 3", "PING", "QUIT"]).await;
+}
+
+/// Each as `--dry-run` prints it: the database, the TLS and the socket.
+#[test]
+fn words_of_drivers_are_understood() {
+    let of = |text: &str| {
+        let address = Address::parse(text, &[&KIND], None, Origin::Application).expect(text);
+        let defaults = Defaults {
+            kind: &KIND,
+            variable: &|_, _| Ok(None),
+            file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            notices: RefCell::default(),
+        };
+        let target = Target::at(address, &defaults).expect(text);
+        let parts = target.description().into_iter();
+        let parts = parts.filter(|(name, _)| !matches!(*name, "kind" | "ready when"));
+        let parts: Vec<_> = parts.map(|(name, value)| format!("{name}: {value}")).collect();
+        parts.join(", ")
+    };
+    let (db, password) = ("address: db:6379", "password: from the URL");
+    for (text, expected) in [
+        ("redis+tls://:secret@db", format!("{db}, {password}, TLS: verify-full")),
+        ("redis+ssl://:secret@db", format!("{db}, {password}, TLS: verify-full")),
+        ("rediss://db?ssl_cert_reqs=none", format!("{db}, TLS: require")),
+        ("rediss://db?ssl_cert_reqs=CERT_NONE", format!("{db}, TLS: require")),
+        ("rediss://db?ssl_cert_reqs=required", format!("{db}, TLS: verify-full")),
+        ("rediss://db?ssl_check_hostname=false", format!("{db}, TLS: verify-ca")),
+        ("rediss://db?skip_verify=true", format!("{db}, TLS: require")),
+        ("rediss://db?ssl[verify_peer]=0", format!("{db}, TLS: require")),
+        ("redis://db?ssl_cert_reqs=none", format!("{db}, TLS: off")),
+        ("redis://db/messages", format!("{db}, TLS: off")),
+        ("redis://secret@db/1", format!("{db}, {password}, database: 1, TLS: off")),
+        (
+            "db:6380,password=secret,ssl=True,abortConnect=False,defaultDatabase=2",
+            format!("address: db:6380, {password}, database: 2, TLS: verify-full"),
+        ),
+        (
+            "redis:///run/redis.sock",
+            "socket: /run/redis.sock, TLS: off".to_owned(),
+        ),
+        (
+            "redis+socket://:secret@/run/redis.sock",
+            format!("socket: /run/redis.sock, {password}, TLS: off"),
+        ),
+        (
+            "redis-socket:///redis.sock",
+            "socket: /redis.sock, TLS: off".to_owned(),
+        ),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+    for text in ["redis+sentinel://db", "redis+srv://db"] {
+        Address::parse(text, &[&KIND], None, Origin::Application).expect_err(text);
+    }
 }
 
 #[test]
