@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use crate::targets::{Kind, Target};
+use crate::process::exec::Command;
+use crate::targets::address::split_options;
+use crate::targets::{Expected, Kind, Target};
 
 /// Declares the modules and the table of them. The first needs no scheme.
 macro_rules! kinds {
@@ -22,6 +24,9 @@ kinds! {
     http
     mysql
     redis
+    unix
+    dns
+    exec
 }
 
 mod ports;
@@ -42,6 +47,26 @@ use compiled_in;
 /// The target that is a file or a directory, which has no URL.
 pub fn path(path: &Path) -> Target {
     file::target(path)
+}
+
+/// The target that is a command, which has no URL either.
+pub fn command(command: Command) -> Target {
+    exec::target(command)
+}
+
+/// The target of a text in a form of its own, without a host and a port: a socket's or a name's.
+/// `None` for any other text.
+pub fn without_host(text: &str) -> Option<Result<Target, Expected>> {
+    unix::target(text).or_else(|| dns::target(text))
+}
+
+/// The text after `SCHEME:`, and the options; `None` for any other text. A host may have the name of
+/// a scheme, and be followed by its port.
+fn after_scheme<'a>(scheme: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    let (form, options) = split_options(text);
+    let (name, rest) = form.split_once(':')?;
+    let is_port = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    (name.eq_ignore_ascii_case(scheme) && !is_port).then_some((rest, options))
 }
 
 #[cfg(test)]

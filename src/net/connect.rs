@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,42 +39,28 @@ impl Network {
         Ok(Stream::new(stream, route))
     }
 
+    /// The addresses of a name.
+    pub(crate) async fn look_up(&self, name: &str, cx: &Attempt) -> Result<Vec<IpAddr>, NotReady> {
+        cx.phase("looking up the name");
+        let each = || self.names.descriptors();
+        first_of_many(cx, each, |_| self.names.addresses(name, cx.overlap())).await
+    }
+
     /// Connects to a host.
-    ///
-    /// The kernel sends a dropped packet again after 1, 3 and 7 seconds, and a question to a name
-    /// server is repeated after 5, which is long after the host has come up. So while nothing is
-    /// heard, another look-up and connect is begun beside the first, now and then; the first of
-    /// them to end, well or not, decides. When there are too many the second is given up: the first
-    /// has all the time that an attempt may take, in case the network is just slow.
     async fn connect_by_tcp(
         &self,
         endpoint: &Endpoint,
         cx: &Attempt,
     ) -> Result<TcpStream, NotReady> {
-        let mut tries = FuturesUnordered::new();
-        let mut handles: VecDeque<AbortHandle> = VecDeque::new();
-        loop {
-            // The phase that is reported is the first one's.
-            let is_first = handles.is_empty();
-            let (new, handle) = abortable(self.look_up_and_connect(endpoint, cx, is_first));
-            tries.push(new);
-            handles.push_back(handle);
-            if let Ok(ended) = timeout(cx.overlap().pace, first_to_end(&mut tries)).await {
-                return ended;
-            }
-            let most = cx.overlap().most(match endpoint.host {
-                Host::Name(_) => self.names.descriptors() + 1,
-                Host::Address(_) | Host::Zoned(..) => 1,
-            });
-            if most == 1 {
-                return first_to_end(&mut tries).await;
-            }
-            if handles.len() >= most
-                && let Some(second) = handles.remove(1)
-            {
-                second.abort();
-            }
-        }
+        let each = || match endpoint.host {
+            Host::Name(_) => self.names.descriptors() + 1,
+            Host::Address(_) | Host::Zoned(..) => 1,
+        };
+        // The phase that is reported is the first one's.
+        first_of_many(cx, each, |is_first| {
+            self.look_up_and_connect(endpoint, cx, is_first)
+        })
+        .await
     }
 
     async fn look_up_and_connect(
@@ -116,11 +102,44 @@ impl Network {
     }
 }
 
-type Tried = Result<Result<TcpStream, NotReady>, Aborted>;
+/// Begins the same thing again and again, beside those that hang.
+///
+/// The kernel sends a dropped packet again after 1, 3 and 7 seconds, and a question to a name
+/// server is repeated after 5, which is long after the host has come up. So while nothing is
+/// heard, another look-up and connect is begun beside the first, now and then; the first of
+/// them to end, well or not, decides. When there are too many the second is given up: the first
+/// has all the time that an attempt may take, in case the network is just slow.
+///
+/// `descriptors` is how many each of them may have.
+async fn first_of_many<T, F: Future<Output = Result<T, NotReady>>>(
+    cx: &Attempt,
+    descriptors: impl Fn() -> usize,
+    begin: impl Fn(bool) -> F,
+) -> F::Output {
+    let mut tries = FuturesUnordered::new();
+    let mut handles: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let (new, handle) = abortable(begin(handles.is_empty()));
+        tries.push(new);
+        handles.push_back(handle);
+        if let Ok(ended) = timeout(cx.overlap().pace, first_to_end(&mut tries)).await {
+            return ended;
+        }
+        let most = cx.overlap().most(descriptors());
+        if most == 1 {
+            return first_to_end(&mut tries).await;
+        }
+        if handles.len() >= most
+            && let Some(second) = handles.remove(1)
+        {
+            second.abort();
+        }
+    }
+}
 
-async fn first_to_end(
-    tries: &mut (impl futures_util::Stream<Item = Tried> + Unpin),
-) -> Result<TcpStream, NotReady> {
+async fn first_to_end<T>(
+    tries: &mut (impl futures_util::Stream<Item = Result<T, Aborted>> + Unpin),
+) -> T {
     loop {
         match tries.next().await {
             Some(Ok(result)) => return result,

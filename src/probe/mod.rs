@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -135,6 +136,14 @@ impl Attempt {
         stream.host = at.host();
         self.advance(Stage::Connected);
         Ok(stream)
+    }
+
+    /// The addresses of a name, at least one.
+    ///
+    /// # Errors
+    /// `unresolved`, `timed_out`.
+    pub async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
+        self.network.look_up(name, self).await
     }
 
     /// Goes on with TLS.

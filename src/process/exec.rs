@@ -100,12 +100,12 @@ pub fn exec(command: Command) -> LaunchError {
     }
 }
 
-fn c_string(word: OsString) -> Result<CString, std::ffi::NulError> {
+pub(super) fn c_string(word: OsString) -> Result<CString, std::ffi::NulError> {
     CString::new(word.into_vec())
 }
 
 /// The file that the program's name leads to.
-fn find(program: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find(program: &OsStr) -> Option<PathBuf> {
     if program.is_empty() {
         return None;
     }

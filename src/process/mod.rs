@@ -2,5 +2,6 @@
 
 pub mod exec;
 pub mod exit;
+pub mod group;
 pub mod init;
 pub mod sys;

@@ -5,6 +5,8 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
@@ -78,21 +80,26 @@ impl Disposition {
 /// The state that has to be put back before the command starts.
 #[derive(Debug)]
 pub struct Inherited {
-    sigpipe: Disposition,
+    dispositions: [Disposition; 2],
 }
 
 impl Inherited {
     /// Takes over: to be called first of all, while there is one thread.
     pub fn take_over() -> Self {
         occupy_closed_standard_streams();
-        // A reader of the log that goes away must not end the wait.
-        let sigpipe = Disposition::ignore(SIGPIPE);
-        Self { sigpipe }
+        Self {
+            dispositions: [
+                // A reader of the log that goes away must not end the wait.
+                Disposition::ignore(SIGPIPE),
+                // Where it is ignored, the kernel reaps children, and their status is lost.
+                Disposition::default(SIGCHLD),
+            ],
+        }
     }
 
     /// Puts everything back; what cannot survive an exec anyway is left to it.
     pub fn give_back(&self) {
-        self.sigpipe.give_back();
+        self.dispositions.iter().for_each(Disposition::give_back);
     }
 }
 
@@ -487,6 +494,40 @@ pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
         Ok(0) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
         Ok(pid) => Ok(Some((Pid::from_raw(pid), change))),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Waits until a child has ended, and leaves it to be reaped: until then its number is its own.
+///
+/// # Errors
+/// The system's, where it refuses the call.
+pub fn wait_until_ended(child: Pid) -> nix::Result<()> {
+    loop {
+        // SAFETY: siginfo_t is plain data for the kernel to fill in.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let (id, options) = (child.as_raw() as libc::id_t, libc::WEXITED | libc::WNOWAIT);
+        // SAFETY: the pointer is to what it has to be.
+        let result = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
+        match Errno::result(result) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Reaps a child once it has ended, or with a negative number any child of a process group.
+///
+/// # Errors
+/// `ECHILD` where there is none.
+pub fn reap(child: Pid) -> nix::Result<ExitStatus> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is to a status.
+        let result = unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) };
+        match Errno::result(result) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|_| ExitStatus::from_raw(status)),
+        }
     }
 }
 

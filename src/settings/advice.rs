@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::environment::{self, Variable};
-use crate::kinds::KINDS;
+use crate::kinds::{self, KINDS};
 use crate::targets::address::shown;
 use crate::targets::{Endpoint, Expected, Kind, Parameters, env_reference};
 
@@ -15,7 +15,7 @@ pub(super) enum Form {
     Word,
     /// A list, in which line ends separate.
     List,
-    /// A command or a statement, which may hold quotes and comments of its own.
+    /// A command, several of them or a statement, which may hold quotes and comments of its own.
     Text,
 }
 
@@ -23,7 +23,7 @@ impl Form {
     /// By the name of the variable.
     pub(super) fn of(name: &str) -> Self {
         let kinds = || KINDS.iter().filter(|kind| kind.has_settings());
-        if name == environment::COMMAND.name
+        if [environment::COMMAND.name, environment::EXEC.name].contains(&name)
             || kinds().any(|kind| name == format!("{}_QUERY", kind.variable()))
         {
             Self::Text
@@ -281,6 +281,7 @@ fn is_target(word: &str) -> bool {
     scheme.is_some_and(|scheme| KINDS.iter().any(|kind| kind.scheme(scheme).is_some()))
         || is_host_and_port
         || env_reference(word).is_some()
+        || kinds::without_host(word).is_some()
 }
 
 /// What of a command line is a shell's, and is not done without one.

@@ -22,6 +22,8 @@ pub struct Cli {
     pub targets: Vec<String>,
     /// `--path`.
     pub paths: Vec<PathBuf>,
+    /// `--exec`.
+    pub exec: Vec<String>,
     /// `--dry-run`.
     pub dry_run: bool,
     /// The targets of the kinds that have a flag of their own.
@@ -52,9 +54,10 @@ pub struct Cli {
 
 /// The flags with one value: name, value, heading, help. A table is smaller than what clap derives.
 #[rustfmt::skip]
-const FLAGS: [(&str, &str, &str, &str); 12] = [
+const FLAGS: [(&str, &str, &str, &str); 13] = [
     ("for", "TARGET", TARGETS, "A port, a server or a web page: see TARGET below [WAIT_HOSTS]"),
     ("path", "PATH", TARGETS, "A file or directory that must exist [WAIT_PATHS]"),
+    ("exec", "COMMAND_LINE", TARGETS, "A command that must exit with 0, without a shell [WAIT_EXEC]"),
     ("check", "TARGET", TARGETS, "One attempt at this target alone, as a HEALTHCHECK: exit status 0 or 1"),
     ("timeout", "DURATION", TIMES, "Deadline for all; 0: one attempt each [WAIT_TIMEOUT: 30s]"),
     ("connect-timeout", "DURATION", TIMES, "Longest time to look up, connect [WAIT_HOST_CONNECT_TIMEOUT: 5s]"),
@@ -73,7 +76,7 @@ pub fn command() -> clap::Command {
         let flag = Arg::new(name).long(name).value_name(value);
         let flag = flag.help_heading(heading).help(help);
         match name {
-            "for" => flag.action(ArgAction::Append),
+            "for" | "exec" => flag.action(ArgAction::Append),
             "path" => flag
                 .action(ArgAction::Append)
                 .value_parser(value_parser!(PathBuf)),
@@ -127,8 +130,8 @@ fn after_help() -> String {
     });
     format!(
         "\
-TARGET is HOST:PORT, a URL, or env:NAME for the value of the variable NAME; options follow a '#'.
-Schemes: {}.
+TARGET is HOST:PORT, a URL, unix:///PATH, dns:NAME, or env:NAME for the value of a variable; options
+follow a '#'. Schemes: {}.
 DURATION is a number of seconds, or for example 500ms or 1m 30s; --timeout also takes infinity.
 A flag beats its variable. Only as variables: WAIT_SCRUB, WAIT_DISABLED, SSL_CERT_FILE,
 WAIT_TLS_CA_FILE, WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE{}
@@ -192,6 +195,7 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
             .unwrap_or_default()
             .cloned()
             .collect(),
+        exec: texts("exec"),
         dry_run: matches.get_flag("dry-run"),
         kinds: kinds.map(|kind| (kind, texts(kind.name))).collect(),
         check: text("check"),

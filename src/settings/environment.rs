@@ -33,6 +33,8 @@ const fn renamed(name: &'static str, deprecated: &'static str) -> Variable {
 pub const HOSTS: Variable = variable("WAIT_HOSTS");
 /// Files and directories that must exist.
 pub const PATHS: Variable = variable("WAIT_PATHS");
+/// Commands that must exit with 0, one a line.
+pub const EXEC: Variable = variable("WAIT_EXEC");
 /// The deadline for all targets together.
 pub const TIMEOUT: Variable = renamed("WAIT_TIMEOUT", "WAIT_HOSTS_TIMEOUT");
 /// The longest that looking up a name and connecting may take.
@@ -70,6 +72,7 @@ pub const TLS_KEY_FILE: Variable = variable("WAIT_TLS_KEY_FILE");
 pub const ALL: &[&Variable] = &[
     &HOSTS,
     &PATHS,
+    &EXEC,
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &INTERVAL,

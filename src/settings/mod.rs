@@ -25,7 +25,7 @@ use crate::process::exec::Command;
 use crate::process::init::Mode;
 use crate::targets::address::{is_scheme, of_dialect, shown, split_options};
 use crate::targets::{
-    Address, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
+    Address, Common, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
 };
 use advice::Form;
 use cli::Cli;
@@ -501,7 +501,8 @@ impl<'a> Resolver<'a> {
         }
         let mut targets = Vec::new();
         match target.starts_with('/') {
-            true => targets.push(kinds::path(Path::new(target))),
+            true => targets
+                .push(path_target(OsStr::new(target)).map_err(|error| given.error(target, error))?),
             false => self.expand(&given, None, &mut Vec::new(), &mut targets)?,
         }
         if targets.is_empty() {
@@ -524,15 +525,48 @@ impl<'a> Resolver<'a> {
             self.expand(&list, kind, &mut Vec::new(), &mut targets)?;
         }
         // A flag holds one path, so that a path with a comma can be given there.
-        if cli.paths.is_empty() {
-            if let Some(list) = self.raw(&environment::PATHS) {
-                targets.extend(split_list(&list.value).map(|path| kinds::path(Path::new(path))));
+        let list = match cli.paths.is_empty() {
+            true => self.raw(&environment::PATHS),
+            false => None,
+        };
+        let from_list = list.iter().flat_map(|list| split_list(&list.value));
+        let typed = cli.paths.iter().map(|path| path.as_os_str());
+        let setting = list.as_ref().map_or("--path", |list| &list.setting);
+        for path in from_list.chain(typed.filter(|path| !path.is_empty())) {
+            let target = path_target(path);
+            targets.push(target.map_err(|error| invalid(setting, path.to_string_lossy(), error))?);
+        }
+        for lines in self.lists("--exec", &cli.exec, environment::EXEC.name)? {
+            for line in command_lines(&lines) {
+                targets.extend(self.command_target(&line)?);
             }
-        } else {
-            let given = cli.paths.iter().filter(|path| !path.as_os_str().is_empty());
-            targets.extend(given.map(|path| kinds::path(path)));
         }
         Ok(without_repetitions(targets))
+    }
+
+    /// The target that is a command, unless the line is empty.
+    fn command_target(&mut self, line: &Given<String>) -> Result<Option<Target>, ConfigError> {
+        // Options stand where a shell has a comment.
+        let (before, options) = Common::split(OsStr::new(&line.value));
+        let before = before.to_string_lossy();
+        let (text, options) = match before.ends_with(char::is_whitespace) {
+            true => (&*before, options),
+            false => (&*line.value, ""),
+        };
+        let Some(command) = self.split_command(line, text)? else {
+            return Ok(None);
+        };
+        let name = format!("{} …", command.name());
+        let target = kinds::command(command).with_options(options);
+        let target = target.and_then(|target| match target.common.is_gone {
+            true => Err(Expected::new(
+                "expected no option gone: for the opposite, write sh -c '! …'",
+            )),
+            false => Ok(target),
+        });
+        target
+            .map(Some)
+            .map_err(|expected| line.error(name, expected))
     }
 
     /// The lists that a repeatable flag or else its variable holds.
@@ -690,6 +724,11 @@ impl<'a> Resolver<'a> {
             true => Origin::Application,
             false => Origin::Ours,
         };
+        if kind.is_none()
+            && let Some(target) = kinds::without_host(item)
+        {
+            return target;
+        }
         let address = Address::parse(item, KINDS, kind, origin).or_else(|expected| {
             let found = match kind {
                 None => Address::only_port(item)?,
@@ -789,39 +828,37 @@ impl<'a> Resolver<'a> {
     }
 
     fn command(&mut self, cli: &Cli) -> Result<Option<Command>, ConfigError> {
-        let mut words = if cli.command.is_empty() {
-            let Some(line) = self.variable(&environment::COMMAND)? else {
-                return Ok(None);
+        if cli.command.is_empty() {
+            return match self.variable(&environment::COMMAND)? {
+                Some(line) => self.split_command(&line, &line.value),
+                None => Ok(None),
             };
-            shell_words::split(&line.value)
-                .map_err(|_| {
-                    // The first word alone: what follows may hold secrets.
-                    let end = |c: char| c.is_whitespace() || "'\"".contains(c);
-                    let program = line.value.trim().split(end).next().unwrap_or_default();
-                    line.error(format!("{program} …"), "expected every quote to be closed")
-                })
-                .inspect(|words| {
-                    if let Some(word) = advice::needs_shell(words) {
-                        self.notice(format!(
-                            "{}: there is no shell to understand {word}: for one, write sh -c '…'",
-                            line.setting
-                        ));
-                    }
-                })?
-                .into_iter()
-                .map(OsString::from)
-                .collect()
-        } else {
-            if let Some(advice) = advice::target_as_command(&cli.command) {
-                return Err(ConfigError::Usage(advice));
-            }
-            cli.command.clone()
-        };
-        if words.is_empty() {
-            return Ok(None);
         }
-        let args = words.split_off(1);
-        Ok(words.pop().map(|program| Command { program, args }))
+        if let Some(advice) = advice::target_as_command(&cli.command) {
+            return Err(ConfigError::Usage(advice));
+        }
+        Ok(command_of(cli.command.clone()))
+    }
+
+    /// Splits a command line by the quoting of shells, without a shell.
+    fn split_command(
+        &self,
+        line: &Given<String>,
+        text: &str,
+    ) -> Result<Option<Command>, ConfigError> {
+        let words = shell_words::split(text).map_err(|_| {
+            // The first word alone: what follows may hold secrets.
+            let end = |c: char| c.is_whitespace() || "'\"".contains(c);
+            let program = text.trim().split(end).next().unwrap_or_default();
+            line.error(format!("{program} …"), "expected every quote to be closed")
+        })?;
+        if let Some(word) = advice::needs_shell(&words) {
+            self.notice(format!(
+                "{}: there is no shell to understand {word}: for one, write sh -c '…'",
+                line.setting
+            ));
+        }
+        Ok(command_of(words.into_iter().map(OsString::from).collect()))
     }
 
     fn scrub(&mut self) -> Result<bool, ConfigError> {
@@ -852,6 +889,34 @@ fn is_one_target(value: &str) -> bool {
     let mut items = value.split([',', '\n']);
     let is_url = items.next().is_some_and(has_scheme) && !items.any(has_scheme);
     is_url || of_dialect(value, KINDS).is_some() || kinds::of_driver(value).is_some()
+}
+
+/// The target at a path, which options may follow.
+fn path_target(text: &OsStr) -> Result<Target, Expected> {
+    let (path, options) = Common::split(text);
+    kinds::path(Path::new(path)).with_options(options)
+}
+
+fn command_of(mut words: Vec<OsString>) -> Option<Command> {
+    let args = words.split_off(words.len().min(1));
+    Some(Command {
+        program: words.pop()?,
+        args,
+    })
+}
+
+/// The command lines of a setting: a flag holds one, a variable has one a line.
+fn command_lines(given: &Given<String>) -> Vec<Given<String>> {
+    let lines = match given.is_flag {
+        true => vec![&*given.value],
+        false => given.value.lines().collect(),
+    };
+    let with = |value: &str| Given {
+        setting: given.setting.clone(),
+        value: value.trim().to_owned(),
+        is_flag: given.is_flag,
+    };
+    lines.into_iter().map(with).collect()
 }
 
 /// Splits a list at commas and line ends; spaces around items are dropped, empty items ignored.

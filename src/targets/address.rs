@@ -372,8 +372,7 @@ impl Address {
 
     /// An option after the `#`; the last one, if it is repeated.
     pub fn option(&self, name: &str) -> Option<&str> {
-        let mut options = self.options.iter().rev();
-        options.find_map(|(known, value)| (known == name).then(|| value.expose()))
+        option(&self.options, name)
     }
 
     /// Whether an option is set that is one by its name alone.
@@ -381,11 +380,7 @@ impl Address {
     /// # Errors
     /// A value, which may have been meant as the opposite.
     pub fn flag(&self, name: &str) -> Result<bool, Expected> {
-        match self.option(name) {
-            None => Ok(false),
-            Some("") => Ok(true),
-            Some(_) => Err(Expected::new(format!("expected {name} without a value"))),
-        }
+        flag(&self.options, name)
     }
 
     /// The one segment that a path may have, decoded; `None` if it is empty.
@@ -525,8 +520,23 @@ pub(crate) fn split_options(text: &str) -> (&str, &str) {
     text.split_once('#').unwrap_or((text, ""))
 }
 
+/// The value of an option; the last one, if it is repeated.
+pub(super) fn option<'a>(options: &'a [(String, Secret)], name: &str) -> Option<&'a str> {
+    let mut options = options.iter().rev();
+    options.find_map(|(known, value)| (known == name).then(|| value.expose()))
+}
+
+/// Whether an option is set that is one by its name alone.
+pub(super) fn flag(options: &[(String, Secret)], name: &str) -> Result<bool, Expected> {
+    match option(options, name) {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(_) => Err(Expected::new(format!("expected {name} without a value"))),
+    }
+}
+
 /// Parses the options of a target.
-fn parse_options(text: &str, kind: &Kind) -> Result<Vec<(String, Secret)>, Expected> {
+pub(super) fn parse_options(text: &str, kind: &Kind) -> Result<Vec<(String, Secret)>, Expected> {
     let options = pairs(text, decode)?;
     let known = [kind.options, &Common::NAMES].concat();
     if options
@@ -559,7 +569,7 @@ fn pairs(
 }
 
 /// Decodes percent-encoding.
-pub(super) fn decode(text: &str) -> Result<String, Expected> {
+pub(crate) fn decode(text: &str) -> Result<String, Expected> {
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded = decoded.map_err(|_| Expected::new("percent-encoding that is not UTF-8"))?;
     Ok(decoded.into_owned())

@@ -9,8 +9,10 @@ pub mod secret;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,6 +67,20 @@ impl Target {
         Self { identity, ..self }
     }
 
+    /// The same with options, as they are written.
+    ///
+    /// # Errors
+    /// Options that do not exist, and values that they cannot have.
+    pub fn with_options(self, options: &str) -> Result<Self, Expected> {
+        let common = Common::of(&address::parse_options(options, self.kind)?)?;
+        let identity = Secret::new(format!("{}#{common:?}", self.identity.expose()));
+        Ok(Self {
+            common,
+            identity,
+            ..self
+        })
+    }
+
     /// The target at an address.
     ///
     /// # Errors
@@ -72,7 +88,7 @@ impl Target {
     pub fn at(mut address: Address, defaults: &Defaults<'_>) -> Result<Self, Expected> {
         let kind = address.kind;
         let identity = address.identity();
-        let common = Common::of(&address)?;
+        let common = Common::of(&address.options)?;
         let parse = kind.parse.ok_or_else(|| Expected::compiled_in(kind))?;
         let places = match kind.parameters {
             Parameters::Known { .. } => address.places()?,
@@ -153,8 +169,26 @@ impl Common {
     /// Their names.
     pub const NAMES: [&str; 4] = ["gone", "optional", "stable", "connect-timeout"];
 
-    fn of(address: &Address) -> Result<Self, Expected> {
-        let duration = |name| match address.option(name) {
+    /// Splits options off a text that may hold a '#' of its own: what follows the last one, if there
+    /// are no other options in it than these.
+    pub fn split(text: &OsStr) -> (&OsStr, &str) {
+        let bytes = text.as_bytes();
+        let at = bytes.iter().rposition(|byte| *byte == b'#');
+        let options = at.and_then(|at| Some((at, str::from_utf8(&bytes[at + 1..]).ok()?)));
+        let is_known = |pair: &str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            Self::NAMES.contains(&name)
+        };
+        match options {
+            Some((at @ 1.., options)) if options.split('&').all(is_known) => {
+                (OsStr::from_bytes(&bytes[..at]), options)
+            }
+            _ => (text, ""),
+        }
+    }
+
+    fn of(options: &[(String, Secret)]) -> Result<Self, Expected> {
+        let duration = |name| match address::option(options, name) {
             None => Ok(None),
             Some(text) => match parse_duration(text).filter(|duration| !duration.is_zero()) {
                 None => Err(Expected::new(format!(
@@ -164,8 +198,8 @@ impl Common {
             },
         };
         Ok(Self {
-            is_gone: address.flag("gone")?,
-            is_optional: address.flag("optional")?,
+            is_gone: address::flag(options, "gone")?,
+            is_optional: address::flag(options, "optional")?,
             stable: duration("stable")?,
             connect_timeout: duration("connect-timeout")?,
         })
@@ -205,7 +239,7 @@ impl Expected {
             false => String::new(),
         };
         Self::new(format!(
-            "{unknown}expected HOST:PORT, {schemes}://… or env:NAME"
+            "{unknown}expected HOST:PORT, {schemes}://…, unix:///PATH, dns:NAME or env:NAME"
         ))
     }
 

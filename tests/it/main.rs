@@ -5,9 +5,12 @@
 mod compatibility;
 mod containers;
 mod contract;
+mod dns;
 mod docs;
 mod drivers;
 mod examples;
+#[cfg(target_os = "linux")]
+mod exec;
 #[cfg(target_os = "linux")]
 mod faults;
 #[path = "../fixtures/mod.rs"]
@@ -29,6 +32,7 @@ mod settings;
 mod soak;
 mod support;
 mod swarm;
+mod unix;
 #[cfg(target_os = "linux")]
 mod urls;
 mod waiting;

@@ -16,7 +16,7 @@ impl Names {
     }
 
     /// The addresses of a name, at least one.
-    pub(super) async fn addresses(
+    pub(in crate::net) async fn addresses(
         &self,
         name: &str,
         overlap: &Overlap,
