@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::{Outcome, WAIT, process_status, wait, wait_from_a_shell, with_path_alone};
@@ -298,10 +299,9 @@ fn a_process_that_has_left_the_group_does_not_hold_up_the_wait() {
     failing_within(&line, "9", "exit status 5");
     let daemon = line_of(&file);
     assert!(Path::new(&format!("/proc/{daemon}")).exists());
-    let killed = Command::new("kill")
-        .args(["-9", &format!("-{daemon}")])
-        .status();
-    assert!(killed.expect("kill").success());
+    let daemon = Pid::from_raw(daemon.parse().expect("a number"));
+    assert!(daemon.as_raw() > 1);
+    killpg(daemon, Signal::SIGKILL).expect("its own group");
 }
 
 #[test]
@@ -577,9 +577,9 @@ fn as_pid_1_a_signal_ends_the_command() {
         .args(["--exec", &line]);
     let mut unshare = command.spawn().expect("unshare");
     line_of(&pid);
-    let pid_1 = crate::support::children(unshare.id())[0].to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid_1]).status();
-    assert!(killed.expect("kill").success());
+    let pid_1 = crate::support::children(unshare.id())[0];
+    let pid_1 = Pid::from_raw(pid_1.try_into().expect("a number"));
+    kill(pid_1, Signal::SIGTERM).expect("a process of ours");
     let status = unshare.wait().expect("an end");
     assert_eq!(status.code(), Some(143), "{status}");
     assert_eq!(line_of(&asked), "asked");
