@@ -507,17 +507,21 @@ fn as_pid_1(args: &[&str]) -> Output {
 #[test]
 #[ignore = "needs a PID namespace"]
 fn as_pid_1_a_command_is_waited_for_and_leaves_nothing() {
-    // Orphans of the process group, of a group of their own, and ones that ignore SIGTERM.
-    let orphans =
-        script("(trap '' TERM; sleep 60) & (sleep 60 & sleep 60) & setsid sleep 0.2 & exit 0");
+    // Orphans of the process group, and where there is an init one of a group of its own.
+    let orphans = "(trap '' TERM; sleep 60) & (sleep 60 & sleep 60) & exit 0";
+    let with_daemon = script(&format!("setsid sleep 0.2 & {orphans}"));
+    let orphans = script(orphans);
     let stubborn = script("trap '' TERM; (sleep 60) & sleep 60");
-    for mode in ["--init=auto", "--init=never"] {
+    for (mode, orphans, expected) in [
+        ("--init=auto", &with_daemon, &["wait", "sh"][..]),
+        ("--init=never", &orphans, &["sh"]),
+    ] {
         let output = as_pid_1(&[
             mode,
             "--timeout=1",
             "--on-timeout=start",
             "--exec",
-            &orphans,
+            orphans,
             "--exec",
             &stubborn,
             "--exec=sh -c 'exit 3'",
@@ -534,12 +538,6 @@ fn as_pid_1_a_command_is_waited_for_and_leaves_nothing() {
         let names = stdout
             .lines()
             .filter_map(|line| line.split(['(', ')']).nth(1));
-        // The command itself, and the init where there is one.
-        let expected = if mode == "--init=auto" {
-            vec!["wait", "sh"]
-        } else {
-            vec!["sh"]
-        };
         assert_eq!(names.collect::<Vec<_>>(), expected, "{mode}: {stdout}");
     }
 }
