@@ -136,10 +136,24 @@ fn schemes(kind: &Kind) -> String {
     )
 }
 
+/// The kinds whose targets are no URLs: how they are written, and the flag and the variable.
+const WITHOUT_URL: [(&str, &str, &str); 4] = [
+    ("file", "a path", "`--path`, `WAIT_PATHS`"),
+    ("unix", "`unix:///PATH`", ""),
+    ("dns", "`dns:NAME`", ""),
+    ("exec", "a command line", "`--exec`, `WAIT_EXEC`"),
+];
+
+fn without_url(kind: &Kind) -> Option<(&str, &str)> {
+    let mut kinds = WITHOUT_URL.iter();
+    let found = kinds.find(|(name, ..)| *name == kind.name);
+    found.map(|(_, form, settings)| (*form, *settings))
+}
+
 /// A target of the kind, in short.
 fn forms(kind: &Kind) -> String {
     match (kind.schemes, kind == KINDS[0]) {
-        ([], _) => "a path".to_owned(),
+        ([], _) => without_url(kind).unwrap_or_default().0.to_owned(),
         (_, true) => format!("`HOST:PORT`, {}", schemes(kind)),
         _ => schemes(kind),
     }
@@ -160,10 +174,9 @@ fn targets_parts() -> Parts {
     let rows = KINDS.iter().map(|kind| {
         let mut ports: Vec<_> = kind.schemes.iter().map(default_port).collect();
         ports.dedup();
-        let settings = match (kind.has_settings(), kind.schemes) {
-            (true, _) => format!("`--{}`, {}", kind.name, code(kind.variable())),
-            (false, []) => "`--path`, `WAIT_PATHS`".to_owned(),
-            (false, _) => String::new(),
+        let settings = match kind.has_settings() {
+            true => format!("`--{}`, {}", kind.name, code(kind.variable())),
+            false => without_url(kind).unwrap_or_default().1.to_owned(),
         };
         vec![
             format!("[{}]({}.md)", kind.title, kind.name),
@@ -374,7 +387,6 @@ fn reference(kind: &Kind) -> String {
     section(
         "Options, after `#`",
         match kind.options {
-            [] if kind.schemes.is_empty() => String::new(),
             [] => "Those of [every kind](README.md#options).\n".to_owned(),
             names => format!(
                 "{}, and those of every kind. Their meaning is in [Targets](README.md#options).\n",

@@ -219,3 +219,35 @@ impl Output {
         String::from_utf8_lossy(line).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_that_is_not_blank_is_kept_up_to_its_limit() {
+        for (parts, expected) in [
+            (&[][..], ""),
+            (&["\n \r\n"], ""),
+            (&["a\nb\n"], "b"),
+            (&["a\n", "b"], "b"),
+            (&["a\nb", "c"], "bc"),
+            (&["a\r\n", "\n"], "a"),
+            (&["1 %\r2 %\r"], "2 %"),
+            (&["a\n", &"\u{2028}".repeat(1_000)], &"\u{2028}".repeat(170)),
+        ] {
+            let mut output = Output::default();
+            for part in parts {
+                output.take(part.as_bytes());
+            }
+            let line = output.last_line();
+            assert_eq!(line.trim_end_matches('\u{fffd}'), expected, "{parts:?}");
+        }
+        let mut output = Output::default();
+        for _ in 0..1_000 {
+            output.take(&[b'x'; 1_000]);
+        }
+        assert_eq!(output.last_line().len(), Output::LONGEST_LINE);
+        assert!(output.current.capacity() <= 2 * Output::LONGEST_LINE);
+    }
+}

@@ -72,6 +72,9 @@ impl Target {
     /// # Errors
     /// Options that do not exist, and values that they cannot have.
     pub fn with_options(self, options: &str) -> Result<Self, Expected> {
+        if options.is_empty() {
+            return Ok(self);
+        }
         let common = Common::of(&address::parse_options(options, self.kind)?)?;
         let identity = Secret::new(format!("{}#{common:?}", self.identity.expose()));
         Ok(Self {
@@ -523,4 +526,33 @@ pub fn env_reference(text: &str) -> Option<&str> {
     let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
     is_name.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_split_off_a_text_that_may_hold_a_number_sign() {
+        for (text, expected) in [
+            ("/a", ("/a", "")),
+            ("/a#gone", ("/a", "gone")),
+            ("/a#gone&stable=2s", ("/a", "gone&stable=2s")),
+            ("/a#b#optional", ("/a#b", "optional")),
+            ("/a#optional#b", ("/a#optional#b", "")),
+            ("/a#gone&other", ("/a#gone&other", "")),
+            ("/a#tls=off", ("/a#tls=off", "")),
+            ("/a#", ("/a#", "")),
+            ("/a#gone&", ("/a#gone&", "")),
+            ("/a#Gone", ("/a#Gone", "")),
+            ("/a%23gone", ("/a%23gone", "")),
+            ("#gone", ("#gone", "")),
+        ] {
+            let (before, options) = Common::split(OsStr::new(text));
+            assert_eq!((before.to_str(), options), (Some(expected.0), expected.1));
+        }
+        let invalid = OsStr::from_bytes(b"/\xff#gone");
+        let expected = (OsStr::from_bytes(b"/\xff"), "gone");
+        assert_eq!(Common::split(invalid), expected);
+    }
 }

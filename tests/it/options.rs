@@ -399,3 +399,71 @@ fn a_denied_login_has_a_hint_about_its_password() {
     let hint = format!("; check the password from the file {path}: it is in quotes");
     outcome.exits(1).says(&[&hint]);
 }
+
+#[test]
+fn options_follow_a_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pid = folder.path().join("app.pid");
+    let path = pid.display();
+    let waiting = || wait().args(["--timeout=300ms"]);
+    waiting()
+        .args(["--path", &format!("{path}#gone")])
+        .run()
+        .exits(0);
+    waiting()
+        .args(["--check", &format!("{path}#gone")])
+        .run()
+        .exits(0);
+    let optional = waiting()
+        .var("WAIT_PATHS", format!("{path}#optional, /"))
+        .run();
+    optional
+        .exits(0)
+        .says(&["wait: warning: ", "app.pid is not ready", "missing"]);
+    std::fs::write(&pid, "1").expect("written");
+    let there = waiting().var("WAIT_PATHS", format!("/,{path}#gone")).run();
+    there
+        .exits(1)
+        .says(&["app.pid is not ready after", "still_there: it is there"]);
+    waiting()
+        .args(["--check", &format!("{path}#gone")])
+        .run()
+        .exits(1);
+    let stable = wait()
+        .args(["--path", &format!("{path}#stable=600ms")])
+        .run();
+    stable.exits(0).took_from_to(0.6, 5.0);
+    // It is the same path with another meaning.
+    let both = waiting().args([
+        "--path",
+        &format!("{path}"),
+        "--path",
+        &format!("{path}#gone"),
+    ]);
+    both.run().exits(1).says(&["still_there"]);
+    let removed = wait().args(["--path", &format!("{path}#gone")]).start();
+    thread::sleep(Duration::from_millis(400));
+    std::fs::remove_file(&pid).expect("removed");
+    removed.end().exits(0).took_from_to(0.4, 5.0);
+}
+
+#[test]
+fn a_number_sign_may_be_part_of_a_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let waiting = |name: &str| {
+        let path = folder.path().join(name);
+        wait().args(["--timeout=0", "--path"]).args([path]).run()
+    };
+    for name in ["a#b", "a#gone#b", "a#tls=off", "a#", "a%23gone"] {
+        waiting(name).exits(1);
+        std::fs::write(folder.path().join(name), "").expect("written");
+        waiting(name).exits(0);
+        waiting(&format!("{name}#gone")).exits(1);
+    }
+    for options in ["stable=x", "gone=no", "gone&connect-timeout=0"] {
+        let outcome = waiting(&format!("a#{options}"));
+        outcome
+            .exits(2)
+            .says(&["wait: error: --path: /", "expected "]);
+    }
+}

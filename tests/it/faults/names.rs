@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::fixtures::dns::{Answer, ByTcp, NameServer, silent, truncated};
+use crate::fixtures::dns::{self, Answer, ByTcp, NameServer, silent, truncated};
 use crate::fixtures::ports::Port;
 use crate::support::best_of_three;
 use crate::world;
@@ -358,6 +358,87 @@ fn addresses_that_lead_nowhere() {
             ("of twenty, the first seven drop packets", &|| {
                 let _rule = drops("127.0.1.0/29");
                 starts_within(&resolves_to(&wrong).run(), 1.7, 3.4);
+            }),
+        ]);
+    });
+}
+
+/// The answer that a name has this IPv6 address alone.
+fn with_ipv6_alone(question: &[u8]) -> Option<Vec<u8>> {
+    let name_ends = 13 + question.get(12..)?.iter().position(|byte| *byte == 0)?;
+    let is_v6 = question.get(name_ends..name_ends + 2)? == [0, 28];
+    let mut packet = dns::reply(question, &Answer::Addresses(Vec::new()))?;
+    if is_v6 {
+        packet[7] = 1;
+        packet.extend([0xc0, 12, 0, 28, 0, 1, 0, 0, 0, 0, 0, 16]);
+        packet.extend(std::net::Ipv6Addr::LOCALHOST.octets());
+    }
+    Some(packet)
+}
+
+#[test]
+#[ignore = "needs root, for a network of its own"]
+fn a_name_is_a_target() {
+    in_a_world(|| {
+        let here = || Answer::Addresses(vec![Ipv4Addr::LOCALHOST]);
+        let once = |answer: Answer| {
+            let server = NameServer::start();
+            server.say(answer);
+            server
+        };
+        one_by_one(&[
+            ("it has an address", &|| {
+                let _server = once(here());
+                starts(&waiting_long_for("dns:db.test").run(), 0.0);
+                gives_up_as(
+                    &waiting_for("dns:db.test#gone").run(),
+                    "still_there",
+                    "dns:db.test is not ready",
+                );
+            }),
+            ("it has an IPv6 address alone", &|| {
+                let _server = NameServer::answering(with_ipv6_alone);
+                starts(&waiting_long_for("dns:db.test").run(), 0.0);
+            }),
+            ("it does not exist", &|| {
+                let _server = once(Answer::NoSuchName);
+                gives_up(&waiting_for("dns:db.test").run(), "unresolved");
+                starts(&waiting_long_for("dns:db.test#gone").run(), 0.0);
+            }),
+            ("it has no address", &|| {
+                let _server = once(Answer::Addresses(Vec::new()));
+                gives_up(&waiting_for("dns:db.test").run(), "unresolved");
+                starts(&waiting_long_for("dns:db.test#gone").run(), 0.0);
+            }),
+            ("the name server fails", &|| {
+                let _server = once(Answer::ServerFailure);
+                gives_up(&waiting_for("dns:db.test").run(), "unresolved");
+                // That says nothing about the name.
+                gives_up(&waiting_for("dns:db.test#gone").run(), "unresolved");
+            }),
+            ("the name server is silent", &|| {
+                let _server = once(Answer::Silence);
+                gives_up_as(
+                    &waiting_for("dns:db.test").run(),
+                    "timed_out",
+                    "while looking up the name",
+                );
+                gives_up(&waiting_for("dns:db.test#gone").run(), "timed_out");
+            }),
+            ("the name server is silent at first", &|| {
+                let server = once(Answer::Silence);
+                let waiting = waiting_long_for("dns:db.test").start();
+                thread::sleep(Duration::from_millis(600));
+                server.say(here());
+                // A question is repeated after 5 s.
+                starts_within(&waiting.end(), 0.6, 3.0);
+            }),
+            ("it is registered late", &|| {
+                let server = once(Answer::NoSuchName);
+                let waiting = waiting_long_for("dns:db.test").start();
+                thread::sleep(Duration::from_millis(600));
+                server.say(here());
+                starts(&waiting.end(), 0.6);
             }),
         ]);
     });
