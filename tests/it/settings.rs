@@ -436,8 +436,7 @@ fn plain_targets_may_be_separated_by_blanks_alone() {
 
 #[test]
 fn mistakes_that_many_make_have_a_message_of_their_own() {
-    let schemes =
-        "HOST:PORT, tcp://…, http://…, https://…, mysql://…, redis://…, rediss://… or env:NAME";
+    let schemes = "HOST:PORT, tcp://…, http://…, https://…, mysql://…, redis://…, rediss://…, unix:///PATH, dns:NAME or env:NAME";
     let encode = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, ? is \
                   %3F, # is %23 and @ is %40";
     let links = "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
