@@ -119,6 +119,7 @@ impl Exec {
             }
             return Err(failed("it had not ended when the wait did"));
         };
+        cx.unnoticed();
         if status.success() {
             return Ok(());
         }

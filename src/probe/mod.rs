@@ -198,6 +198,14 @@ impl Attempt {
         state.stage = Stage::Working;
     }
 
+    /// The statement has ended, and no server has noticed it: how long it took is no reason not to
+    /// try again before the deadline.
+    pub fn unnoticed(&self) {
+        let mut state = self.state();
+        state.statement = None;
+        state.stage = Stage::Reaching;
+    }
+
     /// How far it has come.
     pub fn stage(&self) -> Stage {
         let state = self.state();

@@ -36,7 +36,8 @@ fn line_of(file: &Path) -> String {
         }
         assert!(
             start.elapsed() < Duration::from_secs(20),
-            "{file:?} is empty"
+            "{} is empty",
+            file.display()
         );
         thread::sleep(Duration::from_millis(5));
     }
@@ -271,6 +272,19 @@ fn a_command_outlives_the_connect_timeout_and_is_not_started_twice() {
         .args(["--exec=sleep 9", "--connect-timeout=300ms", "--timeout=0"])
         .run();
     single.exits(1).took_from_to(0.3, 3.0);
+}
+
+#[test]
+fn a_command_is_tried_again_even_if_it_may_not_end_before_the_deadline() {
+    let folder = folder();
+    let round = folder.path().join("round");
+    let round = round.display();
+    let line = script(&format!(
+        "sleep 1; echo >>{round}; test $(wc -l <{round}) = 3"
+    ));
+    // The third time begins with less than two seconds left.
+    let outcome = wait().args(["--exec", &line, "--timeout=4100ms"]).run();
+    outcome.exits(0).says(&["is ready after", "3 attempts"]);
 }
 
 #[test]

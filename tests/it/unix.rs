@@ -103,7 +103,7 @@ fn an_abstract_socket_has_a_name() {
 fn without_permission_a_socket_says_so() {
     let (_folder, path) = path("a.sock");
     let _listener = UnixListener::bind(&path).expect("a socket");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("a mode");
     let target = format!("unix://{}", path.display());
     // Even root needs a permission where it has no capability.
     let is_root = path.metadata().expect("a file").uid() == 0;
