@@ -6,6 +6,8 @@ use std::io::{self, PipeWriter};
 use std::os::fd::AsRawFd as _;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
@@ -14,6 +16,9 @@ use nix::unistd::Pid;
 
 use super::exec::{Command, c_string};
 use super::sys;
+
+/// How long the end of what is left of a process group is waited for.
+const LONGEST_END: Duration = Duration::from_millis(100);
 
 /// A program and all that it has started in its process group.
 #[derive(Debug, Default)]
@@ -58,6 +63,11 @@ impl Group {
         };
         // As PID 1, this process has become the parent of the others.
         while sys::reap(Pid::from_raw(-leader.as_raw())).is_ok() {}
+        // Elsewhere, the parent of the others may never reap them.
+        let start = Instant::now();
+        while killpg(leader, None).is_ok() && start.elapsed() < LONGEST_END {
+            sleep(Duration::from_millis(1));
+        }
         ended?;
         Ok(status?)
     }

@@ -454,7 +454,7 @@ fn a_number_sign_may_be_part_of_a_path() {
         let path = folder.path().join(name);
         wait().args(["--timeout=0", "--path"]).args([path]).run()
     };
-    for name in ["a#b", "a#gone#b", "a#tls=off", "a#", "a%23gone"] {
+    for name in ["a#b", "a#gone#b", "a#gone&b", "a#tls=off", "a#", "a%23gone"] {
         waiting(name).exits(1);
         std::fs::write(folder.path().join(name), "").expect("written");
         waiting(name).exits(0);
