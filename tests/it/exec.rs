@@ -13,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::support::{Outcome, WAIT, has_line, process_status, wait, with_path_alone};
 
-/// For a command that never succeeds.
+/// For one attempt at a command that fails.
 fn failing(line: &str) -> Outcome {
-    wait().args(["--exec", line, "--timeout=300ms"]).run()
+    let args = ["--exec", line, "--timeout=0", "--connect-timeout=20"];
+    wait().args(args).run()
 }
 
 /// For a script, which is run by a shell.
@@ -192,16 +193,9 @@ fn a_command_that_writes_without_end_is_ended_at_the_deadline() {
 #[test]
 fn much_output_is_read_to_its_end() {
     let line = script("head -c 5000000 /dev/zero | tr '\\0' '\\n'; echo end; exit 3");
-    failing_within(&line, "20", "exec_failed: exit status 3: end");
-}
-
-/// One attempt, which fails so.
-#[track_caller]
-fn failing_within(line: &str, limit: &str, detail: &str) {
-    let outcome = wait()
-        .args(["--exec", line, "--timeout=0", "--connect-timeout", limit])
-        .run();
-    outcome.exits(1).says(&[detail]);
+    failing(&line)
+        .exits(1)
+        .says(&["exec_failed: exit status 3: end"]);
 }
 
 /// Runs `wait` where these signals are ignored, some are blocked, and standard input never ends.
@@ -316,7 +310,7 @@ fn a_process_that_has_left_the_group_does_not_hold_up_the_wait() {
         "setsid {daemon} & while ! test -s {}; do sleep 0.01; done; exit 5",
         file.display()
     ));
-    failing_within(&line, "9", "exit status 5");
+    failing(&line).exits(1).says(&["exit status 5"]);
     let daemon = line_of(&file);
     assert!(Path::new(&format!("/proc/{daemon}")).exists());
     let daemon = Pid::from_raw(daemon.parse().expect("a number"));
