@@ -188,11 +188,11 @@ impl Output {
         pending::<()>().await;
     }
 
-    /// Reads the rest that is in the pipe.
+    /// Reads the rest that is in the pipe, of which the runtime may not know yet.
     fn take_rest(&mut self, reader: &Receiver) {
         let mut part = vec![0; Self::AT_ONCE];
         for _ in 0..Self::MOST_LEFT / Self::AT_ONCE {
-            match reader.try_read(&mut part) {
+            match nix::unistd::read(reader, &mut part) {
                 Ok(length @ 1..) => self.take(&part[..length]),
                 _ => break,
             }
