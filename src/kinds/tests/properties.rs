@@ -267,6 +267,20 @@ proptest! {
         }
     }
 
+    /// In a list, it would be cut at commas and line ends, and blanks around it dropped.
+    #[test]
+    fn a_target_without_a_host_is_parsed_as_it_is_printed(
+        text in r"(unix:(//)?[/@]|dns:)([a-z0-9._ #&=,?%é:-]|%[0-9A-F]{2}|\PC){0,12}(#gone|#stable=1)?",
+    ) {
+        if let Some(Ok(target)) = without_host(&text) {
+            let printed = target.to_string();
+            let is_whole = split_list(OsStr::new(&printed)).eq([OsStr::new(&printed)]);
+            prop_assert!(is_whole, "{:?}", printed);
+            let again = without_host(&printed).expect("the same kind");
+            prop_assert_eq!(again.expect("a target").to_string(), printed);
+        }
+    }
+
     #[test]
     fn a_list_has_the_items_that_were_put_in(
         items in vec(r"[a-z:é]([a-z:é \t]*[a-z:é])?", 0..8),
