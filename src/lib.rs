@@ -44,7 +44,7 @@ use process::exit::Exit;
 use process::init;
 use process::sys::{self, Caught, Inherited, OneThread};
 use settings::cli::{Cli, Early, Parsed};
-use settings::{Config, ConfigError, OnTimeout, Surroundings, cli, environment};
+use settings::{Config, ConfigError, Notice, OnTimeout, Surroundings, cli, environment};
 
 /// The longest that servers may hold up the end of a wait that a signal ends: a statement that runs
 /// there has to be cancelled.
@@ -59,15 +59,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     let mask = sys::block_signals();
     let args: Vec<OsString> = args.into_iter().collect();
     let early = Early::look(&args);
-    let init = init::start(early, &mask, &thread);
+    let init = init::start(&early, &mask, &thread, &|| start_log(&args));
     let inherited = Inherited::take_over();
     std::panic::set_hook(Box::new(report::panicked));
-    let surroundings = Surroundings {
-        variable: &environment::get,
-        names: &environment::names,
-        file: &probe::files::read,
-        is_terminal: output::live::is_possible(),
-    };
+    let surroundings = surroundings(output::live::is_possible());
     let cli = match cli::parse(&args) {
         Ok(Parsed::Text(text)) => {
             let _ = text.print();
@@ -87,9 +82,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
             };
         }
     };
-    if let Err(errno) = init {
-        report::failed(&format_args!("cannot start another process: {errno}"));
-        return Exit::CannotExecute;
+    match init {
+        Ok(warnings) => warnings.iter().for_each(report::notice),
+        Err(errno) => {
+            report::failed(&format_args!("cannot start another process: {errno}"));
+            return Exit::CannotExecute;
+        }
     }
     if config.scrub {
         sys::remove_from_environment(&thread, environment::is_scrubbed);
@@ -125,6 +123,25 @@ pub fn run(args: impl IntoIterator<Item = OsString>, thread: OneThread) -> Exit 
     error.exit()
 }
 
+fn surroundings(is_terminal: bool) -> Surroundings<'static> {
+    Surroundings {
+        variable: &environment::get,
+        names: &environment::names,
+        file: &probe::files::read,
+        is_terminal,
+    }
+}
+
+/// Starts the log of an init, which has read no settings.
+fn start_log(args: &[OsString]) {
+    let cli = match cli::parse(args) {
+        Ok(Parsed::Cli(cli)) => *cli,
+        _ => Cli::default(),
+    };
+    let settings = settings::log_settings(&cli, &surroundings(false));
+    log::init(settings.unwrap_or_default());
+}
+
 /// Starts the log and decides on everything else.
 fn prepare(
     cli: Result<Cli, ConfigError>,
@@ -150,6 +167,9 @@ fn prepare(
 /// in it is not waited for. A signal ends the process with a last line.
 fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
     let caught = Caught::ending()?;
+    if let Some(errno) = caught.refused() {
+        report::notice(&Notice(format!("cannot catch signals: {errno}")));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -169,8 +189,8 @@ fn wait_for_all(config: Config, live: Live) -> io::Result<bool> {
     runtime.shutdown_background();
     // One that arrives after the last attempt still ends the process.
     if let Some(signal) = caught.stop() {
-        report::ended_by(&sys::signal_name(signal));
-        sys::end_by(signal);
+        report::ended_by(&signal.name());
+        signal.end();
     }
     ready
 }

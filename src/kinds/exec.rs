@@ -14,7 +14,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep, timeout};
 
 use crate::probe::{Attempt, NotReady, Probe, Reason, Retry, reason};
-use crate::process::exec::{Command, find};
+use crate::process::exec::{Command, files};
 use crate::process::group::Group;
 use crate::process::sys::signal_name;
 use crate::targets::{Kind, Parameters, Target};
@@ -139,7 +139,7 @@ impl Exec {
     fn cannot_start(&self, error: &io::Error) -> NotReady {
         let errno = error.raw_os_error().map(Errno::from_raw);
         failed(match errno {
-            Some(Errno::ENOENT | Errno::ENOTDIR) => match find(&self.0.program) {
+            Some(Errno::ENOENT | Errno::ENOTDIR) => match files(&self.0.program).iter().find(|file| file.exists()) {
                 None => "there is no such program".to_owned(),
                 Some(_) => "its interpreter or dynamic loader is not in this image".to_owned(),
             },

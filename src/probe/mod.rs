@@ -426,6 +426,9 @@ impl Overlap {
 
     /// Does work that cannot be cancelled on a thread of its own: a dead network file system, for
     /// example, must not hold up the deadline.
+    ///
+    /// # Errors
+    /// The work's, and `WouldBlock` where no thread is allowed.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -434,10 +437,12 @@ impl Overlap {
         let permit = Arc::clone(&self.threads).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
         let (sender, receiver) = oneshot::channel();
-        thread::Builder::new().stack_size(STACK).spawn(move || {
+        let started = thread::Builder::new().stack_size(STACK).spawn(move || {
             let _ = sender.send(work()); // the attempt may be over
             drop(permit);
-        })?;
+        });
+        // A limit on processes says "again", and a seccomp profile may say anything.
+        started.map_err(|error| io::Error::new(io::ErrorKind::WouldBlock, error))?;
         receiver.await.map_err(io::Error::other)?
     }
 }

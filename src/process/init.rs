@@ -4,24 +4,27 @@
 //! it passes signals on, reaps orphans and ends with its child. The child goes on as if nothing
 //! had happened, so that nothing else in the program knows of any of this.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::libc::{self, c_int};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid, setpgid};
 
 use super::exit::Exit;
+use super::inits;
 use super::sys::{self, Change, Disposition, OneThread, Signals};
-use crate::output::{log, report};
+use crate::output::report;
 use crate::settings::cli::Early;
-use crate::settings::environment;
-use crate::targets::one_of;
+use crate::settings::environment::{self, Variable};
+use crate::settings::{self, Notice};
+use crate::targets::{Expected, one_of};
 
 /// Whether to be an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// As PID 1.
+    /// As PID 1, unless the command is an init itself.
     #[default]
     Auto,
     /// As a child subreaper where it is not PID 1.
@@ -37,45 +40,155 @@ impl Mode {
         ("always", Self::Always),
         ("never", Self::Never),
     ];
+}
 
-    /// The mode by a first look at the settings: a fork after they are read would copy all the
-    /// memory of that. A mode that does not exist is the default here, and an error when they are read.
-    fn from_settings(flag: Option<&OsStr>, variable: Option<OsString>) -> Self {
-        flag.map(OsStr::to_owned)
-            .or(variable)
-            .and_then(|name| one_of("", name.to_str()?.trim(), &Self::NAMES).ok())
-            .unwrap_or_default()
+/// The receivers of the signals that are sent to an init.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receivers {
+    /// The command.
+    #[default]
+    Child,
+    /// The command's process group.
+    Group,
+}
+
+impl Receivers {
+    /// All of them, with their names.
+    pub const NAMES: [(&str, Self); 2] = [("child", Self::Child), ("group", Self::Group)];
+}
+
+/// Exit statuses of the command that an init makes 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Successes([bool; 256]);
+
+impl Default for Successes {
+    fn default() -> Self {
+        Self([false; 256])
     }
 }
 
-/// Becomes an init if the mode asks for it: returns in the child, and where there is no init. Signals
-/// are blocked by the caller and unblocked here.
+impl Successes {
+    /// From a list.
+    ///
+    /// # Errors
+    /// An item that is no exit status.
+    pub fn parse(list: &str) -> Result<Self, Expected> {
+        let mut successes = Self::default();
+        for item in settings::split_list(list.as_ref()) {
+            match item.to_str().map(str::parse::<u8>) {
+                Some(Ok(status)) => successes.0[usize::from(status)] = true,
+                _ => return Err(Expected::new("expected exit statuses, such as 143,130")),
+            }
+        }
+        Ok(successes)
+    }
+
+    fn are_some(&self) -> bool {
+        self.0.contains(&true)
+    }
+
+    fn contain(&self, status: i32) -> bool {
+        usize::try_from(status).is_ok_and(|status| self.0.get(status) == Some(&true))
+    }
+}
+
+/// What an init has to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    mode: Mode,
+    receivers: Receivers,
+    successes: Successes,
+}
+
+impl Options {
+    /// By a first look at the settings: a fork after they are read would copy all the memory of that. A
+    /// value that cannot be used is the default here, and an error when they are read.
+    fn look(early: &Early<'_>, variable: impl Fn(&Variable) -> Option<String>) -> Self {
+        let given = |flag: Option<&OsStr>, name| match flag {
+            Some(flag) => flag.to_str().map(str::to_owned),
+            None => variable(name),
+        };
+        let (mode, receivers, successes) = (
+            given(early.init, &environment::INIT).unwrap_or_default(),
+            given(early.init_signals, &environment::INIT_SIGNALS).unwrap_or_default(),
+            given(early.init_ok, &environment::INIT_OK).unwrap_or_default(),
+        );
+        Self {
+            mode: one_of("", mode.trim(), &Mode::NAMES).unwrap_or_default(),
+            receivers: one_of("", receivers.trim(), &Receivers::NAMES).unwrap_or_default(),
+            successes: Successes::parse(&successes).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether the command is an init itself.
+fn is_for_an_init(early: &Early<'_>, variable: impl Fn(&Variable) -> Option<String>) -> bool {
+    if !early.command.is_empty() {
+        return inits::is_init(early.command.iter().map(|word| word.as_bytes()));
+    }
+    let words = variable(&environment::COMMAND).and_then(|line| shell_words::split(&line).ok());
+    inits::is_init(words.iter().flatten().map(String::as_bytes))
+}
+
+/// Becomes an init if the mode asks for it: returns in the child, and where there is no init, with
+/// warnings. Signals are blocked by the caller and unblocked here. `log` starts the log of the init, if
+/// it has something to say.
 ///
 /// # Errors
 /// The system's, where there can be no other process.
-pub fn start(early: Early<'_>, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()> {
-    let mode = Mode::from_settings(early.init, environment::get(environment::INIT.name));
+pub fn start(
+    early: &Early<'_>,
+    mask: &sys::Mask,
+    thread: &OneThread,
+    log: &dyn Fn(),
+) -> nix::Result<Vec<Notice>> {
+    let options = Options::look(early, settings::early);
     let is_pid_1 = getpid().as_raw() == 1;
     // A check becomes no command and is over soon.
-    let is_init = !early.is_check && (mode == Mode::Always || (mode == Mode::Auto && is_pid_1));
-    let result = if is_init {
-        if !is_pid_1 {
-            sys::become_subreaper();
+    let is_init = !early.is_check
+        && match options.mode {
+            Mode::Auto => is_pid_1 && !is_for_an_init(early, settings::early),
+            Mode::Always => true,
+            Mode::Never => false,
+        };
+    let mut warnings = Vec::new();
+    if let Some(errno) = mask.refused().filter(|_| is_init || is_pid_1) {
+        warnings.push(format!("cannot hold back the first signals: {errno}"));
+    }
+    let mut result = Ok(());
+    if is_init {
+        if !is_pid_1 && let Err(errno) = sys::become_subreaper() {
+            warnings.push(format!("cannot become the parent of orphans: {errno}"));
         }
-        fork(is_pid_1, mask, thread)
-    } else {
-        if is_pid_1 {
-            sys::end_on_signals();
+        result = fork(is_pid_1, &options, mask, thread, log, &mut warnings);
+    } else if !early.is_check {
+        let has_no_effect = [
+            (
+                options.receivers != Receivers::default(),
+                environment::INIT_SIGNALS,
+            ),
+            (options.successes.are_some(), environment::INIT_OK),
+        ];
+        for (_, variable) in has_no_effect.iter().filter(|(is_set, _)| *is_set) {
+            let name = variable.name;
+            warnings.push(format!("{name} has no effect: wait is not the init here"));
         }
-        Ok(())
-    };
+    }
+    sys::end_on_signals(is_pid_1 && !is_init);
     sys::restore(mask);
-    result
+    result.map(|()| warnings.into_iter().map(Notice).collect())
 }
 
 /// Forks; returns in the child, which has a process group of its own, in the foreground of the
 /// terminal if there is one.
-fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()> {
+fn fork(
+    is_pid_1: bool,
+    options: &Options,
+    mask: &sys::Mask,
+    thread: &OneThread,
+    log: &dyn Fn(),
+    warnings: &mut Vec<String>,
+) -> nix::Result<()> {
     let terminal = sys::terminal_of(sys::own_group());
     // Where SIGCHLD is ignored, as it may be inherited, the kernel reaps children by itself and
     // sends no signal.
@@ -83,7 +196,9 @@ fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()>
     match sys::fork(thread)? {
         ForkResult::Child => {
             ignored.give_back();
-            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0)); // a new process's own business
+            if let Err(errno) = setpgid(Pid::from_raw(0), Pid::from_raw(0)) {
+                warnings.push(format!("cannot have a process group: {errno}"));
+            }
             if let Some(terminal) = terminal {
                 sys::bring_to_foreground(terminal, sys::own_group());
             }
@@ -94,8 +209,9 @@ fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()>
             if environment::asks_for_scrub(scrub) {
                 sys::overwrite_in_environment(thread, environment::is_scrubbed);
             }
-            let code = supervise(child, is_pid_1, mask).unwrap_or_else(|error| {
-                log::init(log::Settings::default());
+            sys::occupy_closed_standard_streams();
+            let code = supervise(child, is_pid_1, options, mask, log).unwrap_or_else(|error| {
+                log();
                 report::failed(&format_args!("cannot look after the command: {error}"));
                 sys::terminate(child);
                 Exit::CannotExecute.code()
@@ -114,7 +230,13 @@ fn fork(is_pid_1: bool, mask: &sys::Mask, thread: &OneThread) -> nix::Result<()>
 ///
 /// # Errors
 /// The system's, where it refuses what an init cannot do without.
-fn supervise(child: Pid, is_pid_1: bool, mask: &sys::Mask) -> io::Result<i32> {
+fn supervise(
+    child: Pid,
+    is_pid_1: bool,
+    options: &Options,
+    mask: &sys::Mask,
+    log: &dyn Fn(),
+) -> io::Result<i32> {
     sys::give_back_code();
     let mut signals = Signals::new(mask)?;
     loop {
@@ -122,26 +244,51 @@ fn supervise(child: Pid, is_pid_1: bool, mask: &sys::Mask) -> io::Result<i32> {
         // another process's SIGCHLD; so the children are looked at every time. The first time is for
         // one that has ended before its signal was waited for.
         let mut status = None;
-        while let Some((pid, change)) = sys::next_change()? {
-            match change {
-                Change::Ended(code) if pid == child => status = Some(code),
-                Change::Stopped(signal) if pid == child && !is_pid_1 => stop_with(child, signal),
-                Change::Ended(_) | Change::Stopped(_) => {}
+        while let Some(pid) = sys::changed_child()? {
+            // How the wait itself has ended is no status of the command's.
+            let is_command = pid == child && sys::has_executed(child);
+            match sys::take_change(pid)? {
+                Some(Change::Ended(code)) if pid == child => {
+                    let is_success = is_command && options.successes.contain(code);
+                    status = Some(if is_success { 0 } else { code });
+                }
+                Some(Change::Stopped(signal)) if pid == child && !is_pid_1 => {
+                    stop_with(child, signal);
+                }
+                _ => {}
             }
         }
         if let Some(status) = status {
             return Ok(status);
         }
         let received = signals.receive()?;
-        if !received.is_about_children() {
-            received.pass_on(child);
+        // A terminal's new size ends no wait, and a signal that is passed on would.
+        let is_for_no_process = received.is_resize() && !sys::has_executed(child);
+        if received.is_about_children() || received.is_from_itself() || is_for_no_process {
+            continue;
+        }
+        let passed_on = match options.receivers {
+            Receivers::Child => received.pass_on(child),
+            Receivers::Group => received.pass_on_to_group(child),
+        };
+        if let Err(errno) = passed_on {
+            log();
+            let name = received.name();
+            report::notice(&Notice(format!(
+                "cannot pass {name} on as it came: {errno}"
+            )));
         }
     }
 }
 
-/// Stops with the child, so that the shell whose job this is sees it, and continues with it. PID 1
-/// has no shell, and cannot be stopped.
+/// Stops with a child that its terminal has stopped, so that the shell whose job this is sees it, and
+/// continues with it. Whichever process stops the child by another signal may continue the child alone.
+/// PID 1 has no shell, and cannot be stopped.
 fn stop_with(child: Pid, signal: c_int) {
+    let is_by_terminal = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+    if !is_by_terminal || !sys::has_terminal() {
+        return;
+    }
     // One that is stopped only for want of the terminal, which the shell has given to us, goes on.
     let wants_terminal = signal == libc::SIGTTIN || signal == libc::SIGTTOU;
     if !(wants_terminal && sys::terminal_of(sys::own_group()).is_some()) {
@@ -155,17 +302,67 @@ fn stop_with(child: Pid, signal: c_int) {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+
+    fn options(flags: [&str; 3], variables: [&str; 3]) -> Options {
+        let [init, init_signals, init_ok] =
+            flags.map(|flag| Some(flag.as_ref()).filter(|flag: &&OsStr| !flag.is_empty()));
+        let early = Early {
+            init,
+            init_signals,
+            init_ok,
+            ..Early::default()
+        };
+        let names = [
+            environment::INIT,
+            environment::INIT_SIGNALS,
+            environment::INIT_OK,
+        ];
+        Options::look(&early, |variable| {
+            let index = names.iter().position(|name| name == variable)?;
+            Some(variables[index].to_owned())
+        })
+    }
 
     #[test]
     fn a_flag_beats_the_variable_and_nonsense_is_the_default() {
-        let mode = |flag: &str, variable: &str| {
-            let flag = Some(flag).filter(|flag| !flag.is_empty());
-            Mode::from_settings(flag.map(OsStr::new), Some(variable.into()))
-        };
+        let mode = |flag, variable| options([flag, "", ""], [variable, "", ""]).mode;
         assert_eq!(mode("never", "always"), Mode::Never);
         assert_eq!(mode("", "always"), Mode::Always);
         assert_eq!(mode("", ""), Mode::Auto);
         assert_eq!(mode("sometimes", "always"), Mode::Auto);
+        let receivers = |flag, variable| options(["", flag, ""], ["", variable, ""]).receivers;
+        assert_eq!(receivers("child", "group"), Receivers::Child);
+        assert_eq!(receivers("", " Group "), Receivers::Group);
+        assert_eq!(receivers("all", "group"), Receivers::Child);
+        let is_ok = |flag, variable, status| {
+            let options = options(["", "", flag], ["", "", variable]);
+            options.successes.contain(status)
+        };
+        assert!(is_ok("", "143, 130", 130));
+        assert!(is_ok("7", "143", 7) && !is_ok("7", "143", 143));
+        assert!(!is_ok("7,x", "143", 7) && !is_ok("", "", 0) && !is_ok("", "", -1));
+    }
+
+    #[test]
+    fn the_command_that_counts_is_the_one_that_will_start() {
+        let is_for_an_init = |words: &[&str], variable: &str| {
+            let words: Vec<OsString> = words.iter().map(Into::into).collect();
+            let early = Early {
+                command: &words,
+                ..Early::default()
+            };
+            super::is_for_an_init(&early, |_| Some(variable.to_owned()))
+        };
+        assert!(is_for_an_init(&["/init"], "node app.js"));
+        assert!(!is_for_an_init(&["node", "app.js"], "/init"));
+        assert!(is_for_an_init(
+            &[],
+            "'/usr/bin/env' tini -- \"node\" app.js"
+        ));
+        assert!(!is_for_an_init(&[], "node '/init"));
+        assert!(!is_for_an_init(&[], ""));
     }
 }

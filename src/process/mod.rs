@@ -4,4 +4,5 @@ pub mod exec;
 pub mod exit;
 pub mod group;
 pub mod init;
+mod inits;
 pub mod sys;

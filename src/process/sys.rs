@@ -2,20 +2,22 @@
 //! parent, and what an init is made of. The only module with `unsafe` in it.
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc::{self, c_char, c_int};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGSYS, SIGTRAP, SIGTSTP,
-    SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+    SIGTTIN, SIGTTOU, SIGURG, SIGXFSZ,
 };
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
@@ -80,7 +82,7 @@ impl Disposition {
 /// The state that has to be put back before the command starts.
 #[derive(Debug)]
 pub struct Inherited {
-    dispositions: [Disposition; 2],
+    dispositions: [Disposition; 3],
 }
 
 impl Inherited {
@@ -89,8 +91,10 @@ impl Inherited {
         occupy_closed_standard_streams();
         Self {
             dispositions: [
-                // A reader of the log that goes away must not end the wait.
+                // A log whose reader goes away, or whose file is as large as the limit allows, must
+                // not end the wait.
                 Disposition::ignore(SIGPIPE),
+                Disposition::ignore(SIGXFSZ),
                 // Where it is ignored, the kernel reaps children, and their status is lost.
                 Disposition::default(SIGCHLD),
             ],
@@ -106,7 +110,7 @@ impl Inherited {
 /// A closed standard stream would be the number of the next file or socket that is opened, and the
 /// log would be written to it. Its place is taken by something that can be neither read nor
 /// written and that is closed again by exec, so that the command finds the stream closed.
-fn occupy_closed_standard_streams() {
+pub fn occupy_closed_standard_streams() {
     for number in 0..=2 {
         if is_closed(number) {
             #[cfg(target_os = "linux")]
@@ -165,15 +169,23 @@ pub fn overwrite_in_environment(_: &OneThread, is_overwritten: impl Fn(&[u8]) ->
 /// Signals that a process earns by a fault of its own. They are neither blocked nor passed on.
 const FAULTS: [Signal; 7] = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
 
-/// Signals that do not end a process by default, besides SIGKILL and SIGSTOP, which cannot be
-/// caught, and SIGPIPE, which the wait ignores.
+/// Signals that do not end a wait, besides SIGKILL and SIGSTOP, which cannot be caught: those that do
+/// not end a process by default, and those that the wait ignores. SIGWINCH is not among them: it is the
+/// stop signal of Apache's images. See [`is_resize`].
 const HARMLESS: [Signal; 8] = [
-    SIGPIPE, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+    SIGPIPE, SIGXFSZ, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG,
 ];
 
-/// A signal mask that has to be put back; none where the system refuses to change it.
+/// A signal mask that has to be put back, or the reason why the system does not change it.
 #[derive(Debug)]
-pub struct Mask(Option<SigSet>);
+pub struct Mask(nix::Result<SigSet>);
+
+impl Mask {
+    /// The reason why signals are not blocked.
+    pub fn refused(&self) -> Option<Errno> {
+        self.0.err()
+    }
+}
 
 /// Blocks every signal but faults, and returns the mask from before.
 pub fn block_signals() -> Mask {
@@ -183,12 +195,12 @@ pub fn block_signals() -> Mask {
         Some(&all_but_faults()),
         Some(&mut before),
     );
-    Mask(set.is_ok().then_some(before))
+    Mask(set.map(|()| before))
 }
 
 /// Puts a signal mask back; what has arrived in the meantime takes effect now.
 pub fn restore(mask: &Mask) {
-    if let Some(before) = &mask.0 {
+    if let Ok(before) = &mask.0 {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(before), None);
     }
 }
@@ -201,8 +213,8 @@ fn all_but_faults() -> SigSet {
     set
 }
 
-/// The signals that end a process by default and can be caught; real-time signals, which nix does
-/// not know, among them.
+/// The signals that end a wait and can be caught; real-time signals, which nix does not know, among
+/// them.
 fn ending_signals() -> impl Iterator<Item = c_int> {
     let others = FAULTS.into_iter().chain(HARMLESS);
     let others: Vec<_> = others.map(|signal| signal as c_int).collect();
@@ -219,88 +231,149 @@ fn last_signal() -> c_int {
     libc::SIGUSR2
 }
 
-/// Sets a handler for signals, apart from those that are ignored. Those that cannot be caught are
-/// refused by the system.
+/// A signal handler that is given the sender too.
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Sets a handler for signals, apart from those that are ignored and those that cannot be caught.
+/// Returns the dispositions from before.
+///
+/// # Errors
+/// The system's, where it refuses the call.
 ///
 /// # Safety
 /// The handler does nothing that a signal handler may not do.
 unsafe fn handle(
     signals: impl Iterator<Item = c_int>,
-    handler: extern "C" fn(c_int),
-) -> Vec<(c_int, libc::sighandler_t)> {
+    handler: Handler,
+) -> nix::Result<Vec<(c_int, libc::sigaction)>> {
     let mut before = Vec::new();
     for number in signals {
-        // SAFETY: the handler is one by the caller's promise; what was ignored stays so.
+        // SAFETY: all of it is plain data; the handler is one by the caller's promise.
+        let result = unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            let mut new = old;
+            new.sa_sigaction = handler as libc::sighandler_t;
+            new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            match libc::sigaction(number, std::ptr::null(), &raw mut old) {
+                0 if old.sa_sigaction == libc::SIG_IGN => continue,
+                0 => match libc::sigaction(number, &raw const new, std::ptr::null_mut()) {
+                    0 => Ok(old),
+                    _ => Err(Errno::last()),
+                },
+                _ => Err(Errno::last()),
+            }
+        };
+        match result {
+            Ok(old) => before.push((number, old)),
+            Err(Errno::EINVAL) => {} // SIGKILL and the like
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(before)
+}
+
+/// Whether a signal is the kernel's word that the terminal has another size.
+fn is_resize(info: &libc::siginfo_t) -> bool {
+    #[cfg(target_os = "linux")]
+    let is_from_kernel = info.si_code == libc::SI_KERNEL;
+    #[cfg(not(target_os = "linux"))]
+    let is_from_kernel = true; // it cannot be known
+    info.si_signo == libc::SIGWINCH && is_from_kernel
+}
+
+/// Makes signals end this process that would not do so by themselves: SIGWINCH, and those that the
+/// kernel keeps from PID 1. It lasts until exec.
+pub fn end_on_signals(is_pid_1: bool) {
+    extern "C" fn end(signal: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: the kernel gives a valid pointer, and _exit may be called in a signal handler.
         unsafe {
-            let old = libc::signal(number, handler as libc::sighandler_t);
-            if old == libc::SIG_IGN {
-                libc::signal(number, libc::SIG_IGN);
-            } else if old != libc::SIG_ERR {
-                before.push((number, old));
+            if !is_resize(&*info) {
+                libc::_exit(128 + signal);
             }
         }
     }
-    before
-}
-
-/// Makes signals end this process that would end any other but PID 1. It lasts until exec.
-pub fn end_on_signals() {
-    extern "C" fn end(signal: c_int) {
-        // SAFETY: _exit may be called in a signal handler.
-        unsafe { libc::_exit(128 + signal) }
-    }
+    let signals = ending_signals().filter(|number| is_pid_1 || *number == libc::SIGWINCH);
     // SAFETY: the handler does nothing but end the process.
-    unsafe { handle(ending_signals(), end) };
+    let _ = unsafe { handle(signals, end) }; // the wait reports where it is refused
 }
 
 /// Signals that are caught, in the order in which they arrive.
 #[derive(Debug)]
 pub struct Caught {
-    before: Vec<(c_int, libc::sighandler_t)>,
+    before: nix::Result<Vec<(c_int, libc::sigaction)>>,
     reader: OwnedFd,
     _writer: OwnedFd,
 }
 
-/// The end of a pipe that the handler writes a signal's number to.
+/// The end of a pipe that the handler writes a signal to.
 static WRITER: AtomicI32 = AtomicI32::new(-1);
 
+extern "C" fn note(_: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let (writer, errno) = (WRITER.load(Ordering::Relaxed), Errno::last_raw());
+    // SAFETY: the kernel gives a valid pointer, and write may be called in a signal handler. It takes
+    // all or nothing, since a pipe does so with a length like this.
+    unsafe { libc::write(writer, info.cast(), size_of::<libc::siginfo_t>()) };
+    Errno::set_raw(errno);
+}
+
+extern "C" fn note_unless_resize(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel gives a valid pointer.
+    if !is_resize(unsafe { &*info }) {
+        note(signal, info, context);
+    }
+}
+
 impl Caught {
-    /// Catches the signals that would end this process, so that a last line can be logged.
+    /// Catches the signals that end a wait, so that a last line can be logged.
     ///
     /// # Errors
     /// The system's, where there is no descriptor for a pipe.
     pub fn ending() -> io::Result<Self> {
         // So that it can be looked at before there is a signal.
-        Self::new(ending_signals(), OFlag::O_NONBLOCK)
+        Self::new(ending_signals(), note_unless_resize, OFlag::O_NONBLOCK)
     }
 
-    fn new(signals: impl Iterator<Item = c_int>, flags: OFlag) -> io::Result<Self> {
-        extern "C" fn note(signal: c_int) {
-            let number = signal as u8; // there are no more than 64
-            let (writer, errno) = (WRITER.load(Ordering::Relaxed), Errno::last_raw());
-            // SAFETY: write may be called in a signal handler. A pipe has room for signals enough.
-            unsafe { libc::write(writer, (&raw const number).cast(), 1) };
-            Errno::set_raw(errno);
-        }
+    /// `handler` is one of the two above.
+    fn new(
+        signals: impl Iterator<Item = c_int>,
+        handler: Handler,
+        flags: OFlag,
+    ) -> io::Result<Self> {
         let (reader, writer) = pipe(flags)?;
+        // A handler that waited for room would wait for the reader, which it has interrupted.
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
         Ok(Self {
-            // SAFETY: the handler only writes to a pipe, and leaves errno as it was.
-            before: unsafe { handle(signals, note) },
+            // SAFETY: the handlers only write to a pipe, and leave errno as it was.
+            before: unsafe { handle(signals, handler) },
             reader,
             _writer: writer,
         })
     }
 
+    /// The reason why none is caught.
+    pub fn refused(&self) -> Option<Errno> {
+        self.before.as_ref().err().copied()
+    }
+
     /// The next signal. Without `O_NONBLOCK` it is waited for.
-    fn next(&self) -> io::Result<c_int> {
-        let mut number = [0];
+    fn next(&self) -> io::Result<Received> {
+        // SAFETY: siginfo_t is plain data.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::siginfo_t>();
         loop {
-            match nix::unistd::read(&self.reader, &mut number) {
+            let reader = self.reader.as_raw_fd();
+            // SAFETY: there is room for as much.
+            let read = unsafe { libc::read(reader, (&raw mut info).cast(), size) };
+            match Errno::result(read) {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()), // this has the writer
-                Ok(_) => return Ok(number[0].into()),
+                Ok(_) => return Ok(Received(info)),
             }
         }
     }
@@ -317,10 +390,10 @@ impl Caught {
     }
 
     /// Puts the dispositions back, and returns the first signal that was caught.
-    pub fn stop(self) -> Option<c_int> {
-        for (number, handler) in &self.before {
+    pub fn stop(self) -> Option<Received> {
+        for (number, before) in self.before.iter().flatten() {
             // SAFETY: it is the disposition from before.
-            unsafe { libc::signal(*number, *handler) };
+            unsafe { libc::sigaction(*number, before, std::ptr::null_mut()) };
         }
         self.next().ok()
     }
@@ -334,7 +407,7 @@ fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
 
 #[cfg(not(target_os = "linux"))]
 fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use nix::fcntl::FdFlag;
 
     let (reader, writer) = nix::unistd::pipe()?;
     for end in [&reader, &writer] {
@@ -342,20 +415,6 @@ fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
         fcntl(end, FcntlArg::F_SETFL(flags))?;
     }
     Ok((reader, writer))
-}
-
-/// Ends this process as a signal that was caught would have done. As PID 1, which the kernel spares,
-/// by the status that shells have for it.
-pub fn end_by(signal: c_int) -> ! {
-    // SAFETY: raise takes any number.
-    unsafe { libc::raise(signal) };
-    exit_now(128 + signal)
-}
-
-/// The name of a signal.
-pub fn signal_name(number: c_int) -> String {
-    let name = Signal::try_from(number).map(Signal::as_str);
-    name.map_or_else(|_| format!("signal {number}"), str::to_owned)
 }
 
 /// Forks.
@@ -384,15 +443,19 @@ impl Signals {
     /// The system's, where there is no way to wait for one.
     pub fn new(mask: &Mask) -> io::Result<Self> {
         match mask.0 {
-            Some(_) => Ok(Self::Blocked),
-            None => Self::caught(),
+            Ok(_) => Ok(Self::Blocked),
+            Err(_) => Self::caught(),
         }
     }
 
     fn caught() -> io::Result<Self> {
         let faults = FAULTS.map(|signal| signal as c_int);
         let others = (1..=last_signal()).filter(|number| !faults.contains(number));
-        Ok(Self::Caught(Caught::new(others, OFlag::empty())?))
+        let caught = Caught::new(others, note, OFlag::empty())?;
+        match caught.refused() {
+            Some(errno) => Err(errno.into()),
+            None => Ok(Self::Caught(caught)),
+        }
     }
 
     /// Waits for a signal.
@@ -402,13 +465,7 @@ impl Signals {
     pub fn receive(&mut self) -> io::Result<Received> {
         loop {
             match self {
-                Self::Caught(caught) => {
-                    let number = caught.next()?;
-                    return Ok(Received {
-                        number,
-                        is_from_kernel: true, // it is only asked for SIGCHLD
-                    });
-                }
+                Self::Caught(caught) => return caught.next(),
                 Self::Blocked => match wait_for_blocked() {
                     Ok(received) => return Ok(received),
                     Err(Errno::EINTR) => {}
@@ -423,45 +480,99 @@ impl Signals {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn wait_for_blocked() -> nix::Result<Received> {
-    let set = all_but_faults();
     // SAFETY: siginfo_t is plain data for the kernel to fill in.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    #[cfg(target_os = "linux")]
     // SAFETY: both pointers are to what they have to be.
-    let number = unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) };
-    Errno::result(number).map(|number| Received {
-        number,
-        is_from_kernel: info.si_code > 0,
-    })
+    Errno::result(unsafe { libc::sigwaitinfo(all_but_faults().as_ref(), &raw mut info) })?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        info.si_signo = all_but_faults().wait()? as c_int;
+        info.si_code = c_int::from(info.si_signo == libc::SIGCHLD); // as if from the kernel
+    }
+    Ok(Received(info))
 }
 
-#[cfg(not(target_os = "linux"))]
-fn wait_for_blocked() -> nix::Result<Received> {
-    all_but_faults().wait().map(|signal| Received {
-        number: signal as c_int,
-        is_from_kernel: signal == SIGCHLD,
-    })
+/// The name of a signal.
+pub fn signal_name(number: c_int) -> String {
+    let name = Signal::try_from(number).map(Signal::as_str);
+    name.map_or_else(|_| format!("signal {number}"), str::to_owned)
 }
 
 /// A signal that was sent to this process.
-#[derive(Clone, Copy, Debug)]
-pub struct Received {
-    number: c_int,
-    is_from_kernel: bool,
+#[derive(Clone, Copy)]
+pub struct Received(libc::siginfo_t);
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, code {}", self.name(), self.0.si_code)
+    }
 }
 
 impl Received {
-    /// Whether the kernel sent it because a child has changed, and no process did.
-    pub fn is_about_children(&self) -> bool {
-        self.number == libc::SIGCHLD && self.is_from_kernel
+    /// Its name.
+    pub fn name(&self) -> String {
+        signal_name(self.0.si_signo)
     }
 
-    /// Passes it on.
-    pub fn pass_on(&self, to: Pid) {
+    /// Ends this process as the signal would have done. As PID 1, which the kernel spares, by the
+    /// status that shells have for it.
+    pub fn end(self) -> ! {
+        // SAFETY: raise takes any number.
+        unsafe { libc::raise(self.0.si_signo) };
+        exit_now(128 + self.0.si_signo)
+    }
+
+    /// Whether the kernel sent it because a child has changed, and no process did.
+    pub fn is_about_children(&self) -> bool {
+        self.0.si_signo == libc::SIGCHLD && self.0.si_code > 0
+    }
+
+    /// Whether the kernel sent it because the terminal has another size.
+    pub fn is_resize(&self) -> bool {
+        is_resize(&self.0)
+    }
+
+    /// Whether this process has earned it by writing to where nothing can be written.
+    pub fn is_from_itself(&self) -> bool {
+        // SAFETY: a signal that a process sent holds the process.
+        self.0.si_code == libc::SI_USER && unsafe { self.0.si_pid() } == std::process::id() as i32
+    }
+
+    /// Passes it on, with the value that it may have.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn pass_on(&self, to: Pid) -> nix::Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.0.si_code == libc::SI_QUEUE {
+            let (call, pid, number) = (libc::SYS_rt_sigqueueinfo, to.as_raw(), self.0.si_signo);
+            // SAFETY: the pointer is to what it has to be.
+            let result = unsafe { libc::syscall(call, pid, number, &raw const self.0) };
+            // Where too many are queued it can be sent without its value.
+            if result == 0 {
+                return Ok(());
+            }
+        }
+        self.send(to)
+    }
+
+    /// Passes it on to a whole process group; to its leader where there is no such group.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn pass_on_to_group(&self, leader: Pid) -> nix::Result<()> {
+        match self.send(Pid::from_raw(-leader.as_raw())) {
+            Err(Errno::ESRCH) => self.pass_on(leader),
+            result => result,
+        }
+    }
+
+    fn send(&self, to: Pid) -> nix::Result<()> {
         // SAFETY: kill takes any number. A process that has ended meanwhile is not reaped yet, so
         // that its number is not another's.
-        let _ = unsafe { libc::kill(to.as_raw(), self.number) };
+        Errno::result(unsafe { libc::kill(to.as_raw(), self.0.si_signo) }).map(drop)
     }
 }
 
@@ -474,27 +585,55 @@ pub enum Change {
     Stopped(c_int),
 }
 
-/// The next change of any child's state; one that has ended is reaped. `None` if there is none.
+/// A child whose state has changed. It stays so until the change is taken.
 ///
 /// # Errors
 /// The system's, where it refuses the call.
-pub fn next_change() -> nix::Result<Option<(Pid, Change)>> {
-    let mut status = 0;
-    // nix's own waitpid loses children that a real-time signal has ended.
-    // SAFETY: the pointer is to a status.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
-    let change = if libc::WIFSTOPPED(status) {
-        Change::Stopped(libc::WSTOPSIG(status))
-    } else if libc::WIFSIGNALED(status) {
-        Change::Ended(128 + libc::WTERMSIG(status))
-    } else {
-        Change::Ended(libc::WEXITSTATUS(status))
+pub fn changed_child() -> nix::Result<Option<Pid>> {
+    let change = wait_for(libc::P_ALL, 0, libc::WNOWAIT)?;
+    Ok(change.map(|(pid, _)| pid))
+}
+
+/// The change of a child's state; one that has ended is reaped. `None` if it goes on meanwhile.
+///
+/// # Errors
+/// The system's, where it refuses the call.
+pub fn take_change(child: Pid) -> nix::Result<Option<Change>> {
+    let change = wait_for(libc::P_PID, child.as_raw() as libc::id_t, 0)?;
+    Ok(change.map(|(_, change)| change))
+}
+
+/// nix's own loses children that a real-time signal has ended.
+fn wait_for(
+    of: libc::idtype_t,
+    id: libc::id_t,
+    flags: c_int,
+) -> nix::Result<Option<(Pid, Change)>> {
+    let flags = flags | libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
+    // SAFETY: siginfo_t is plain data for the kernel to fill in.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        (libc::waitid(of, id, &raw mut info, flags), info)
     };
-    match Errno::result(pid) {
-        Ok(0) | Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
-        Ok(pid) => Ok(Some((Pid::from_raw(pid), change))),
-        Err(errno) => Err(errno),
+    match Errno::result(result) {
+        Ok(_) => {}
+        Err(Errno::ECHILD | Errno::EINTR) => return Ok(None),
+        Err(errno) => return Err(errno),
     }
+    // SAFETY: it is what these fields were filled in for, or zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let change = match info.si_code {
+        libc::CLD_STOPPED => Change::Stopped(status),
+        libc::CLD_EXITED => Change::Ended(status),
+        _ => Change::Ended(128 + status),
+    };
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), change)))
+}
+
+/// Whether a child, which leads a process group and has not been reaped, has become another program.
+pub fn has_executed(child: Pid) -> bool {
+    // The system lets a process choose the group of a child until then.
+    nix::unistd::setpgid(child, child).is_err()
 }
 
 /// Waits until a child has ended, and leaves it to be reaped: until then its number is its own.
@@ -566,6 +705,12 @@ pub fn terminal_of(group: Pid) -> Option<RawFd> {
     })
 }
 
+/// Whether this process's session has a terminal.
+pub fn has_terminal() -> bool {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open("/dev/tty", flags, Mode::empty()).is_ok()
+}
+
 /// Brings a process group to the terminal's foreground. SIGTTOU has to be blocked.
 pub fn bring_to_foreground(terminal: RawFd, group: Pid) {
     // SAFETY: tcsetpgrp takes any number.
@@ -573,9 +718,13 @@ pub fn bring_to_foreground(terminal: RawFd, group: Pid) {
 }
 
 /// Makes orphans below this process its children, as they are PID 1's.
-pub fn become_subreaper() {
+///
+/// # Errors
+/// The system's.
+pub fn become_subreaper() -> nix::Result<()> {
     #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_child_subreaper(true);
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Ok(())
 }
 
 /// Gives back the memory of the program's code and constants: the kernel has mapped far more of

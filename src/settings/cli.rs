@@ -44,6 +44,10 @@ pub struct Cli {
     pub after: Option<String>,
     /// `--init`.
     pub init: Option<String>,
+    /// `--init-signals`.
+    pub init_signals: Option<String>,
+    /// `--init-ok`.
+    pub init_ok: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
     /// `--log-format`.
@@ -54,7 +58,7 @@ pub struct Cli {
 
 /// The flags with one value: name, value, heading, help. A table is smaller than what clap derives.
 #[rustfmt::skip]
-const FLAGS: [(&str, &str, &str, &str); 13] = [
+const FLAGS: [(&str, &str, &str, &str); 15] = [
     ("for", "TARGET", TARGETS, "A port, a server or a web page: see TARGET below [WAIT_HOSTS]"),
     ("path", "PATH", TARGETS, "A file or directory that must exist [WAIT_PATHS]"),
     ("exec", "COMMAND_LINE", TARGETS, "A command that must exit with 0, without a shell [WAIT_EXEC]"),
@@ -66,6 +70,8 @@ const FLAGS: [(&str, &str, &str, &str); 13] = [
     ("before", "DURATION", TIMES, "Pause before the first attempt [WAIT_BEFORE: 0s]"),
     ("after", "DURATION", TIMES, "Pause when all targets are ready [WAIT_AFTER: 0s]"),
     ("init", "MODE", COMMAND, "Run as an init: auto (as PID 1), always, never [WAIT_INIT: auto]"),
+    ("init-signals", "TO", COMMAND, "Pass signals on to: child, group [WAIT_INIT_SIGNALS: child]"),
+    ("init-ok", "STATUS,...", COMMAND, "Exit statuses of the command that become 0 [WAIT_INIT_OK]"),
     ("log-level", "LEVEL", COMMAND, "off, error, warn, info, debug, trace [WAIT_LOGGER_LEVEL: info]"),
     ("log-format", "FORMAT", COMMAND, "text, json [WAIT_LOG_FORMAT: text]"),
 ];
@@ -206,6 +212,8 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
         before: text("before"),
         after: text("after"),
         init: text("init"),
+        init_signals: text("init-signals"),
+        init_ok: text("init-ok"),
         log_level: text("log-level"),
         log_format: text("log-format"),
         command: matches
@@ -248,8 +256,14 @@ const FLAGS_ALONE: [&[u8]; 3] = [b"--help", b"--version", b"--dry-run"];
 pub struct Early<'a> {
     /// The value of `--init`.
     pub init: Option<&'a OsStr>,
+    /// The value of `--init-signals`.
+    pub init_signals: Option<&'a OsStr>,
+    /// The value of `--init-ok`.
+    pub init_ok: Option<&'a OsStr>,
     /// Whether there is a `--check`.
     pub is_check: bool,
+    /// The command and its arguments.
+    pub command: &'a [OsString],
     /// The arguments after `-h`, if there is one among the options.
     after_short_help: Option<&'a [OsString]>,
     /// The argument after `-t`, if there is one among the options.
@@ -263,6 +277,7 @@ impl<'a> Early<'a> {
         let mut early = Self::default();
         let mut rest = args.get(1..).unwrap_or_default();
         while let [arg, after @ ..] = rest {
+            let from_here = rest;
             rest = after;
             let arg = arg.as_bytes();
             match arg {
@@ -271,6 +286,7 @@ impl<'a> Early<'a> {
                 _ => {}
             }
             if arg == b"--" || !arg.starts_with(b"--") {
+                early.command = if arg == b"--" { after } else { from_here };
                 break;
             }
             let (name, value) = match arg.iter().position(|byte| *byte == b'=') {
@@ -286,6 +302,8 @@ impl<'a> Early<'a> {
             };
             match name {
                 b"--init" => early.init = early.init.or(value),
+                b"--init-signals" => early.init_signals = early.init_signals.or(value),
+                b"--init-ok" => early.init_ok = early.init_ok.or(value),
                 b"--check" => early.is_check = true,
                 _ => {}
             }
@@ -319,6 +337,18 @@ mod tests {
             &["--check=/"],
             &["node", "--check", "x.js"],
             &["--timeout", "--init", "never"],
+            &[
+                "--init-signals=group",
+                "--init-ok",
+                "143,130",
+                "--",
+                "node",
+                "--",
+                "a",
+            ],
+            &["--dry-run", "--init-ok=1", "/init"],
+            &["--", "--init-ok", "1"],
+            &["--"],
         ] {
             let args: Vec<OsString> = [&["wait"], line].concat().iter().map(Into::into).collect();
             let Ok(Parsed::Cli(cli)) = parse(&args) else {
@@ -330,7 +360,14 @@ mod tests {
                 cli.init.as_deref(),
                 "{line:?}"
             );
+            for (early, cli) in [
+                (early.init_signals, &cli.init_signals),
+                (early.init_ok, &cli.init_ok),
+            ] {
+                assert_eq!(early.and_then(OsStr::to_str), cli.as_deref(), "{line:?}");
+            }
             assert_eq!(early.is_check, cli.check.is_some(), "{line:?}");
+            assert_eq!(early.command, cli.command, "{line:?}");
         }
     }
 

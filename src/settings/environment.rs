@@ -49,6 +49,10 @@ pub const AFTER: Variable = renamed("WAIT_AFTER", "WAIT_AFTER_HOSTS");
 pub const COMMAND: Variable = variable("WAIT_COMMAND");
 /// Whether to be an init.
 pub const INIT: Variable = variable("WAIT_INIT");
+/// The receivers of the signals that are sent to an init.
+pub const INIT_SIGNALS: Variable = variable("WAIT_INIT_SIGNALS");
+/// Exit statuses of the command that an init makes 0.
+pub const INIT_OK: Variable = variable("WAIT_INIT_OK");
 /// The least important lines to print.
 pub const LOG_LEVEL: Variable = variable("WAIT_LOGGER_LEVEL");
 /// Text for people or JSON for machines.
@@ -82,6 +86,8 @@ pub const ALL: &[&Variable] = &[
     &DISABLED,
     &COMMAND,
     &INIT,
+    &INIT_SIGNALS,
+    &INIT_OK,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &SCRUB,

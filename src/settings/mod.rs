@@ -22,7 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::kinds::{self, KINDS};
 use crate::output::log::{self, Format};
 use crate::process::exec::Command;
-use crate::process::init::Mode;
+use crate::process::init::{Mode, Receivers, Successes};
 use crate::targets::address::{is_scheme, of_dialect, shown, split_options};
 use crate::targets::{
     Address, Common, Defaults, Endpoint, Expected, Kind, Origin, Target, env_reference, one_of,
@@ -224,6 +224,13 @@ pub fn log_settings(
         format,
         is_live,
     })
+}
+
+/// The value of a variable of this process, before the settings are read.
+pub fn early(variable: &Variable) -> Option<String> {
+    let value = environment::get(variable.name)?.into_string().ok()?;
+    let (rest, _) = advice::cleaned(&value, Form::of(variable.name));
+    Some(rest.to_owned())
 }
 
 /// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
@@ -432,11 +439,20 @@ impl<'a> Resolver<'a> {
         self.raw(variable).map(utf8).transpose()
     }
 
-    /// The mode took effect long before the settings are read, see [`crate::process::init`]. What was passed
+    /// These took effect long before the settings are read, see [`crate::process::init`]. What was passed
     /// over there is an error here.
     fn check_init(&mut self, cli: &Cli) -> Result<(), ConfigError> {
-        let given = self.text("--init", cli.init.as_deref(), &environment::INIT)?;
-        choose(given, &Mode::NAMES, Mode::default()).map(drop)
+        use environment::{INIT, INIT_OK, INIT_SIGNALS};
+        let mode = self.text("--init", cli.init.as_deref(), &INIT)?;
+        choose(mode, &Mode::NAMES, Mode::default())?;
+        let receivers = self.text("--init-signals", cli.init_signals.as_deref(), &INIT_SIGNALS)?;
+        choose(receivers, &Receivers::NAMES, Receivers::default())?;
+        match self.text("--init-ok", cli.init_ok.as_deref(), &INIT_OK)? {
+            Some(given) => Successes::parse(&given.value)
+                .map(drop)
+                .map_err(|expected| given.error(&given.value, expected)),
+            None => Ok(()),
+        }
     }
 
     /// Reads a file, whose path is `path` if it is to be printed.
