@@ -307,20 +307,18 @@ mod tests {
     use super::*;
 
     fn options(flags: [&str; 3], variables: [&str; 3]) -> Options {
-        let [init, init_signals, init_ok] =
-            flags.map(|flag| Some(flag.as_ref()).filter(|flag: &&OsStr| !flag.is_empty()));
-        let early = Early {
-            init,
-            init_signals,
-            init_ok,
-            ..Early::default()
-        };
+        let flags = ["--init", "--init-signals", "--init-ok"]
+            .into_iter()
+            .zip(flags)
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(flag, value)| format!("{flag}={value}").into());
+        let args: Vec<OsString> = std::iter::once("wait".into()).chain(flags).collect();
         let names = [
             environment::INIT,
             environment::INIT_SIGNALS,
             environment::INIT_OK,
         ];
-        Options::look(&early, |variable| {
+        Options::look(&Early::look(&args), |variable| {
             let index = names.iter().position(|name| name == variable)?;
             Some(variables[index].to_owned())
         })
@@ -349,14 +347,11 @@ mod tests {
     #[test]
     fn the_command_that_counts_is_the_one_that_will_start() {
         let is_for_an_init = |words: &[&str], variable: &str| {
-            let words: Vec<OsString> = words.iter().map(Into::into).collect();
-            let early = Early {
-                command: &words,
-                ..Early::default()
-            };
-            super::is_for_an_init(&early, |_| Some(variable.to_owned()))
+            let args: Vec<OsString> = [&["wait"], words].concat().iter().map(Into::into).collect();
+            super::is_for_an_init(&Early::look(&args), |_| Some(variable.to_owned()))
         };
         assert!(is_for_an_init(&["/init"], "node app.js"));
+        assert!(is_for_an_init(&["--timeout", "3", "--", "/init"], ""));
         assert!(!is_for_an_init(&["node", "app.js"], "/init"));
         assert!(is_for_an_init(
             &[],

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::containers::{docker, image, text, try_docker, wait_image};
-use crate::support::process_status;
+use crate::support::{process_status, wait};
 
 #[test]
 #[ignore = "needs Docker"]
@@ -69,7 +69,7 @@ fn binary_of(image: &str, folder: &Path) -> PathBuf {
 }
 
 /// Builds an image from a Dockerfile's text and returns its name.
-fn build(name: &str, dockerfile: &str) -> String {
+pub fn build(name: &str, dockerfile: &str) -> String {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let file = folder.path().join("Dockerfile");
     fs::write(&file, dockerfile).expect("written");
@@ -162,6 +162,10 @@ fn it_is_built_for_arm64_and_runs_there() {
     };
     let ready = run(&["--path=/wait", "echo", "started"]);
     assert!(text(&ready).contains("started"), "{}", text(&ready));
+    // Here it is a program for another processor.
+    let foreign = wait().args([&binary]).run();
+    let line = "built for another processor? It is for linux/arm64, and this is ";
+    foreign.exits(126).says(&["cannot start", line]);
     // Names, sockets, timers and the deadline.
     let not_ready = run(&["--for=localhost:1", "--mysql=127.0.0.1", "--timeout=1"]);
     assert_eq!(not_ready.status.code(), Some(1), "{}", text(&not_ready));

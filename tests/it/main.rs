@@ -18,6 +18,8 @@ mod fixtures;
 mod handover;
 mod http;
 mod image;
+#[cfg(target_os = "linux")]
+mod inits;
 mod mysql;
 mod options;
 mod output;

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
+
 use crate::containers::{docker, image, static_wait, text, try_docker};
 use crate::handover::seen;
 use crate::support::{WAIT, best_of_three, children, process_status, with_path_alone};
@@ -22,14 +24,14 @@ pub fn unshare() -> Vec<&'static str> {
 }
 
 /// A process that is PID 1, and the `unshare` above it, which ends with its status.
-struct Pid1 {
-    unshare: Child,
+pub struct Pid1 {
+    pub unshare: Child,
     /// Its number out here.
-    pid: i32,
+    pub pid: i32,
 }
 
 /// A program as PID 1, to be started.
-fn as_pid_1(init: &str, args: &[&str]) -> Command {
+pub fn as_pid_1(init: &str, args: &[&str]) -> Command {
     let mut command = with_path_alone("unshare");
     command
         .args(&unshare()[1..])
@@ -41,12 +43,16 @@ fn as_pid_1(init: &str, args: &[&str]) -> Command {
 }
 
 /// Starts a program as PID 1 and returns once it runs.
+pub fn start(init: &str, args: &[&str], stdout: Stdio) -> Pid1 {
+    let mut command = as_pid_1(init, args);
+    command.stdout(stdout);
+    until_it_runs(init, &mut command)
+}
+
+/// Starts `unshare` and returns once the program that it makes PID 1 runs.
 #[allow(clippy::zombie_processes)] // Pid1::end waits for it
-fn start(init: &str, args: &[&str], stdout: Stdio) -> Pid1 {
-    let unshare = as_pid_1(init, args)
-        .stdout(stdout)
-        .spawn()
-        .expect("unshare");
+pub fn until_it_runs(init: &str, unshare: &mut Command) -> Pid1 {
+    let unshare = unshare.spawn().expect("unshare");
     let program = Path::new(init).canonicalize().expect("a path");
     let start = Instant::now();
     loop {
@@ -64,7 +70,7 @@ fn start(init: &str, args: &[&str], stdout: Stdio) -> Pid1 {
 }
 
 impl Pid1 {
-    fn kill(&self, signal: i32) {
+    pub fn kill(&self, signal: i32) {
         // SAFETY: it is a number of ours, since its parent has not been waited for.
         #[allow(unsafe_code)]
         let result = unsafe { nix::libc::kill(self.pid, signal) };
@@ -73,7 +79,7 @@ impl Pid1 {
 
     /// Until its program runs, the kernel drops what a new PID 1 has no handler for: there is no
     /// help against that. By the time it has forked it has begun.
-    fn until_it_has_a_child(&self) {
+    pub fn until_it_has_a_child(&self) {
         let start = Instant::now();
         while children(self.pid.unsigned_abs()).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(20), "it has no child");
@@ -81,7 +87,7 @@ impl Pid1 {
     }
 
     /// Its status, as a shell would have it, and how long that took from now.
-    fn end(mut self) -> (i32, Duration) {
+    pub fn end(mut self) -> (i32, Duration) {
         use std::os::unix::process::ExitStatusExt as _;
         let start = Instant::now();
         let status = self.unshare.wait().expect("an end");
@@ -95,7 +101,7 @@ impl Pid1 {
 }
 
 /// Runs `wait` as PID 1 to its end and returns its status.
-fn run(args: &[&str]) -> i32 {
+pub fn run(args: &[&str]) -> i32 {
     let status = as_pid_1(WAIT, args).status().expect("unshare");
     status.code().unwrap_or_else(|| panic!("{status}"))
 }
@@ -132,7 +138,7 @@ fn a_command_that_cannot_be_started_is_127_or_126_as_pid_1_too() {
 #[ignore = "needs a PID namespace"]
 fn a_signal_ends_the_wait_at_once() {
     for mode in ["--init=auto", "--init=never"] {
-        for (signal, code) in [(15, 143), (2, 130), (1, 129), (37, 165)] {
+        for (signal, code) in [(15, 143), (2, 130), (1, 129), (37, 165), (28, 156)] {
             best_of_three(Duration::from_millis(500), || {
                 let wait = start(WAIT, &[mode, "--path=/nonexistent"], Stdio::inherit());
                 thread::sleep(Duration::from_millis(300));
@@ -278,27 +284,52 @@ fn five_hundred_orphans_are_reaped() {
     assert_eq!(code("--init=never", "later", "0"), 1);
 }
 
-/// `wait` as an init, to which the system refuses a call, as a tight seccomp profile does.
-fn refusing(call: nix::libc::c_long, args: &[&str]) -> Command {
-    use nix::libc;
-    use std::os::unix::process::CommandExt as _;
+/// A statement of a seccomp filter. `jf` statements are skipped if it is a comparison that fails.
+fn statement(code: u32, k: u32, jf: u8) -> libc::sock_filter {
+    let (code, jt) = (code as u16, 0);
+    libc::sock_filter { code, jt, jf, k }
+}
 
-    let statement = |code: u32, k: u32, jf: u8| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf,
-        k,
-    };
-    let filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // the call's number
+fn load(offset: u32) -> libc::sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0)
+}
+
+fn end(result: u32) -> libc::sock_filter {
+    statement(libc::BPF_RET, result, 0)
+}
+
+const REFUSED: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+/// A filter that refuses a call.
+pub fn without(call: libc::c_long) -> Vec<libc::sock_filter> {
+    vec![
+        load(0), // the call's number
         statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1),
-        statement(
-            libc::BPF_RET,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-            0,
-        ),
-        statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0),
-    ];
+        end(REFUSED),
+        end(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// A filter that refuses threads, and allows processes.
+fn without_threads() -> Vec<libc::sock_filter> {
+    const FLAGS: u32 = 16; // the low half of the first argument
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let has = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    vec![
+        load(0),
+        statement(is, libc::SYS_clone3 as u32, 1), // its flags are out of reach
+        end(REFUSED),
+        statement(is, libc::SYS_clone as u32, 3),
+        load(FLAGS),
+        statement(has, libc::CLONE_THREAD as u32, 1),
+        end(REFUSED),
+        end(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// Puts a process under a seccomp filter.
+pub fn filtered(command: &mut Command, filter: Vec<libc::sock_filter>) {
+    use std::os::unix::process::CommandExt as _;
     let install = move || {
         let program = libc::sock_fprog {
             len: filter.len() as u16,
@@ -316,18 +347,28 @@ fn refusing(call: nix::libc::c_long, args: &[&str]) -> Command {
             _ => Err(std::io::Error::last_os_error()),
         }
     };
-    let mut command = with_path_alone(WAIT);
-    command.arg("--init=always").args(args).stdin(Stdio::null());
     // SAFETY: it does nothing but two system calls.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(install)
     };
+}
+
+/// `wait` as an init under a filter, as a tight seccomp profile is one.
+pub fn under(filter: Vec<libc::sock_filter>, args: &[&str]) -> Command {
+    let mut command = with_path_alone(WAIT);
+    command.arg("--init=always").args(args).stdin(Stdio::null());
+    filtered(&mut command, filter);
     command
 }
 
+/// `wait` as an init, to which the system refuses a call.
+pub fn refusing(call: libc::c_long, args: &[&str]) -> Command {
+    under(without(call), args)
+}
+
 /// The processor time of a process, in hundredths of a second.
-fn processor_time(pid: u32) -> u64 {
+pub fn processor_time(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
     let (_, fields) = stat.rsplit_once(") ").expect("a name");
     let times = fields.split(' ').skip(11).take(2);
@@ -338,24 +379,51 @@ fn processor_time(pid: u32) -> u64 {
 
 #[test]
 fn an_init_works_without_calls_that_it_can_do_without() {
-    use nix::libc;
+    // What is missing then is said.
+    let hold_back = "wait: warning: cannot hold back the first signals: ENOSYS";
+    let orphans = "wait: warning: cannot become the parent of orphans: ENOSYS";
+    let group = "wait: warning: cannot have a process group: ENOSYS";
+    let catch = "wait: warning: cannot catch signals: ENOSYS";
     let calls = [
-        ("rt_sigtimedwait", libc::SYS_rt_sigtimedwait),
-        ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
-        ("prctl", libc::SYS_prctl),
-        ("setpgid", libc::SYS_setpgid),
-        ("madvise", libc::SYS_madvise),
-        ("ioctl", libc::SYS_ioctl),
+        ("rt_sigtimedwait", without(libc::SYS_rt_sigtimedwait), ""),
+        (
+            "rt_sigprocmask",
+            without(libc::SYS_rt_sigprocmask),
+            hold_back,
+        ),
+        ("rt_sigaction", without(libc::SYS_rt_sigaction), catch),
+        ("prctl", without(libc::SYS_prctl), orphans),
+        ("setpgid", without(libc::SYS_setpgid), group),
+        ("madvise", without(libc::SYS_madvise), ""),
+        ("ioctl", without(libc::SYS_ioctl), ""),
+        ("clone3", without(libc::SYS_clone3), ""),
+        ("pidfd_open", without(libc::SYS_pidfd_open), ""),
+        ("openat2", without(libc::SYS_openat2), ""),
+        ("threads", without_threads(), ""),
         #[cfg(target_arch = "x86_64")]
-        ("poll", libc::SYS_poll),
+        ("poll", without(libc::SYS_poll), ""),
     ];
-    let scripts = |(name, call): &(&str, libc::c_long)| {
-        let ended = refusing(*call, &["--log-level=error", "sh", "-c", "exit 7"]).output();
+    let scripts = |(name, filter, warning): &(&str, Vec<_>, &str)| {
+        let log = "--log-level=warn";
+        let ended = under(filter.clone(), &[log, "--path=/", "sh", "-c", "exit 7"]).output();
         let ended = ended.expect("it starts");
         assert_eq!(ended.status.code(), Some(7), "{name}: {}", text(&ended));
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let said: Vec<_> = said.lines().collect();
+        match *warning {
+            "" => assert_eq!(said, [""; 0], "{name}"),
+            warning => assert!(
+                matches!(said[..], [line] if line.starts_with(warning)),
+                "{name}: {said:?}"
+            ),
+        }
+        // Where it cannot be caught, a shell has no trap either.
+        if *name == "rt_sigaction" {
+            return;
+        }
         // An orphan that has ended, and a command that is ended by a signal.
         let script = "(sleep 0.1 &); trap 'exit 8' TERM; echo begun; while :; do sleep 0.1; done";
-        let mut init = refusing(*call, &["--log-level=error", "sh", "-c", script])
+        let mut init = under(filter.clone(), &["--log-level=error", "sh", "-c", script])
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -381,12 +449,22 @@ fn an_init_works_without_calls_that_it_can_do_without() {
     });
 }
 
+/// A shell waits for its children by this call, the init by another.
+#[test]
+fn an_init_does_not_need_wait4() {
+    let args = ["--log-level=warn", "--path=/", "sh", "-c", "exit 7"];
+    let output = refusing(libc::SYS_wait4, &args)
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output));
+    assert_eq!(text(&output), "");
+}
+
 #[test]
 fn an_init_without_a_call_that_it_needs_ends_with_one_line() {
-    use nix::libc;
     for (call, code, line) in [
         (
-            libc::SYS_wait4,
+            libc::SYS_waitid,
             126,
             "wait: error: cannot look after the command: ",
         ),
@@ -528,7 +606,7 @@ fn the_init_is_no_larger_than_tini_and_sleeps() {
 }
 
 /// A container, gone when this is dropped.
-struct Container(String);
+pub struct Container(pub String);
 
 impl Drop for Container {
     fn drop(&mut self) {
@@ -727,7 +805,7 @@ impl Drop for Terminal {
 /// Runs a command in a terminal and types, each time until the screen shows something new; what is
 /// typed is shown too, so none of it may hold the text that is waited for. Returns what the screen
 /// showed and the command's status.
-fn at_a_keyboard(command: &str, types: &[(&str, &str)]) -> (String, Option<i32>) {
+pub fn at_a_keyboard(command: &str, types: &[(&str, &str)]) -> (String, Option<i32>) {
     let script = Command::new("script")
         .args(["--quiet", "--return", "--flush", "--command"])
         .args([command, "/dev/null"])
