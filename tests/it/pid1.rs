@@ -310,13 +310,16 @@ pub fn without(call: libc::c_long) -> Vec<libc::sock_filter> {
     ]
 }
 
-/// A filter that refuses threads, and allows processes.
+/// A filter that refuses threads, and allows processes. It also refuses openat2, which makes threads
+/// needless in looking at files that the kernel knows.
 fn without_threads() -> Vec<libc::sock_filter> {
     const FLAGS: u32 = 16; // the low half of the first argument
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let has = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
     vec![
         load(0),
+        statement(is, libc::SYS_openat2 as u32, 1),
+        end(REFUSED),
         statement(is, libc::SYS_clone3 as u32, 1), // its flags are out of reach
         end(REFUSED),
         statement(is, libc::SYS_clone as u32, 3),
