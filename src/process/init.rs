@@ -262,9 +262,9 @@ fn supervise(
             return Ok(status);
         }
         let received = signals.receive()?;
-        // A terminal's new size ends no wait, and a signal that is passed on would.
-        let is_for_no_process = received.is_resize() && !sys::has_executed(child);
-        if received.is_about_children() || received.is_from_itself() || is_for_no_process {
+        // A terminal's new size means nothing to a wait, which takes what its init passes on for a stop.
+        let is_for_the_command = !received.is_resize() || sys::has_executed(child);
+        if received.is_about_children() || received.is_from_itself() || !is_for_the_command {
             continue;
         }
         let passed_on = match options.receivers {

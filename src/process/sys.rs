@@ -171,7 +171,7 @@ const FAULTS: [Signal; 7] = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, 
 
 /// Signals that do not end a wait, besides SIGKILL and SIGSTOP, which cannot be caught: those that do
 /// not end a process by default, and those that the wait ignores. SIGWINCH is not among them: it is the
-/// stop signal of Apache's images. See [`is_resize`].
+/// stop signal of Apache's images.
 const HARMLESS: [Signal; 8] = [
     SIGPIPE, SIGXFSZ, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG,
 ];
@@ -272,13 +272,21 @@ unsafe fn handle(
     Ok(before)
 }
 
-/// Whether a signal is the kernel's word that the terminal has another size.
+/// The init that this process is below: PID 1, or the one that this process was forked from.
+static INIT: AtomicI32 = AtomicI32::new(1);
+
+/// Whether a signal says no more than that a terminal has another size. The kernel sends it, and so do
+/// programs that have a terminal of their own, such as sudo. The stop signal of a container comes from
+/// outside of its PID namespace, where processes have the number 0 in here, or is passed on by its
+/// init.
 fn is_resize(info: &libc::siginfo_t) -> bool {
     #[cfg(target_os = "linux")]
-    let is_from_kernel = info.si_code == libc::SI_KERNEL;
+    // SAFETY: a signal that a process sent holds the process.
+    let is_from_init = info.si_code <= libc::SI_USER
+        && [0, INIT.load(Ordering::Relaxed)].contains(&unsafe { info.si_pid() });
     #[cfg(not(target_os = "linux"))]
-    let is_from_kernel = true; // it cannot be known
-    info.si_signo == libc::SIGWINCH && is_from_kernel
+    let is_from_init = false; // there are no containers
+    info.si_signo == libc::SIGWINCH && !is_from_init
 }
 
 /// Makes signals end this process that would not do so by themselves: SIGWINCH, and those that the
@@ -423,7 +431,11 @@ fn pipe(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
 /// `EAGAIN` where no more processes are allowed, `ENOMEM`.
 pub fn fork(_: &OneThread) -> nix::Result<ForkResult> {
     // SAFETY: with one thread, as promised, the child can do everything that its parent can.
-    unsafe { nix::unistd::fork() }
+    let fork = unsafe { nix::unistd::fork() }?;
+    if fork.is_child() {
+        INIT.store(nix::unistd::getppid().as_raw(), Ordering::Relaxed);
+    }
+    Ok(fork)
 }
 
 /// The signals that are sent to an init, one after the other.
@@ -529,7 +541,7 @@ impl Received {
         self.0.si_signo == libc::SIGCHLD && self.0.si_code > 0
     }
 
-    /// Whether the kernel sent it because the terminal has another size.
+    /// Whether it says no more than that a terminal has another size.
     pub fn is_resize(&self) -> bool {
         is_resize(&self.0)
     }
