@@ -282,8 +282,8 @@ static INIT: AtomicI32 = AtomicI32::new(1);
 fn is_resize(info: &libc::siginfo_t) -> bool {
     #[cfg(target_os = "linux")]
     // SAFETY: a signal that a process sent holds the process.
-    let is_from_init = info.si_code <= libc::SI_USER
-        && [0, INIT.load(Ordering::Relaxed)].contains(&unsafe { info.si_pid() });
+    let is_from_init =
+        info.si_code <= 0 && [0, INIT.load(Ordering::Relaxed)].contains(&unsafe { info.si_pid() });
     #[cfg(not(target_os = "linux"))]
     let is_from_init = false; // there are no containers
     info.si_signo == libc::SIGWINCH && !is_from_init
@@ -549,7 +549,7 @@ impl Received {
     /// Whether this process has earned it by writing to where nothing can be written.
     pub fn is_from_itself(&self) -> bool {
         // SAFETY: a signal that a process sent holds the process.
-        self.0.si_code == libc::SI_USER && unsafe { self.0.si_pid() } == std::process::id() as i32
+        self.0.si_code <= 0 && unsafe { self.0.si_pid() } == std::process::id() as i32
     }
 
     /// Passes it on, with the value that it may have.
