@@ -296,7 +296,7 @@ fn the_command_is_told_of_the_terminals_new_size() {
 /// A shell with a trap, and its child with another.
 const FAMILY: &str = r#"
     trap 'echo shell' TERM
-    sh -c 'trap "echo child; exit" TERM; echo begun; while :; do sleep 0.05; done' &
+    sh -c 'trap "echo child; exit" TERM; echo begun; for i in $(seq 400); do sleep 0.05; done' &
     wait; wait
     exit 9
 "#;
