@@ -230,7 +230,7 @@ pub fn log_settings(
 pub fn early(variable: &Variable) -> Option<String> {
     let value = environment::get(variable.name)?.into_string().ok()?;
     let (rest, _) = advice::cleaned(&value, Form::of(variable.name));
-    Some(rest.to_owned())
+    Some(rest.into_owned())
 }
 
 /// Decides everything else. A flag beats its variable, a variable beats its deprecated name, and
