@@ -363,7 +363,7 @@ fn is_unshare(pid: u32) -> bool {
 /// Where the command has left the group, or could not have one.
 #[test]
 fn without_a_group_its_signals_go_to_the_command() {
-    let script = "trap 'exit 8' TERM; echo begun; while :; do sleep 0.05; done";
+    let script = "trap 'exit 8' TERM; echo begun; for i in $(seq 200); do sleep 0.05; done";
     let args = [
         "--init-signals=group",
         "--log-level=error",
