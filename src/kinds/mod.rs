@@ -24,6 +24,7 @@ kinds! {
     http
     mysql
     redis
+    amqp
     unix
     dns
     exec

@@ -7,8 +7,6 @@ pub(crate) const OF_ANY_KIND: &[&str] = &["ecto"];
 
 /// Schemes and their default ports, from the registry of IANA or the services' documentation.
 pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
-    ("amqp", 5672),
-    ("amqps", 5671),
     ("bolt", 7687),
     ("cassandra", 9042),
     ("clickhouse", 9000),
@@ -43,9 +41,7 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("postgis", 5432),
     ("postgres", 5432),
     ("postgresql", 5432),
-    ("pyamqp", 5672),
     ("pulsar", 6650),
-    ("rabbitmq", 5672),
     ("redis+sentinel", 26379),
     ("redis-sentinel", 26379),
     ("sentinel", 26379),

@@ -2,6 +2,7 @@
 //! need Docker or namespaces are ignored by default and run by `.ci/run`.
 #![allow(unreachable_pub)] // it is a program
 
+mod amqp;
 mod compatibility;
 mod containers;
 mod contract;
