@@ -560,10 +560,6 @@ fn of_services_that_are_no_kind_the_port_is_checked() {
             "mongodb",
         ),
         ("mongodb+srv://app:secret@db/shop", "db:27017", "mongodb"),
-        // Celery, Symfony Messenger
-        ("amqp://guest:secret@mq:5673//", "mq:5673", "amqp"),
-        ("amqps://guest:secret@mq/vhost", "mq:5671", "amqps"),
-        ("pyamqp://guest:secret@mq//", "mq:5672", "pyamqp"),
         ("kafka://broker", "broker:9092", "kafka"),
         ("nats://user:secret@bus", "bus:4222", "nats"),
         ("ldap://dir", "dir:389", "ldap"),

@@ -50,6 +50,7 @@ pub(super) static KIND: Kind = Kind {
         &TOO_MANY_CONNECTIONS,
         &reason::NOT_SERVING,
         &reason::SHUTTING_DOWN,
+        &TLS_REQUIRED,
         &TLS_FAILED,
         &reason::SERVER_ERROR,
         &PROTOCOL,
@@ -119,6 +120,9 @@ const EXCLUSIVE_QUEUE: Reason = Reason {
 };
 const NO_RESOURCES: Reason =
     reason::NOT_SERVING.with_hint("the server lacks resources; its log has the cause");
+const TLS_REQUIRED: Reason = reason::TLS_REQUIRED
+    .with_seen("the port is one with TLS, and the target's scheme is not")
+    .with_hint("write amqps://, or take the port without TLS, which usually is 5672");
 const TLS_FAILED: Reason = reason::TLS_FAILED
     .with_hint("check the server's certificate and WAIT_TLS_CA_FILE; the usual port with TLS is 5671");
 const PROTOCOL: Reason =

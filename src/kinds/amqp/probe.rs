@@ -29,6 +29,8 @@ const LONGEST_NAME: usize = 255;
 
 const GUEST: &str = "by default guest may log in only from the server's own host (loopback_users): take \
                      another user";
+const CERTIFICATE: &str = "give a certificate and its key (cert-file, key-file); is its name that of a user \
+                           of the server (ssl_cert_login_from)?";
 const NO_MECHANISM: Reason = reason::ACCESS_DENIED
     .with_hint("let the server offer it (auth_mechanisms; EXTERNAL needs rabbitmq_auth_mechanism_ssl), or take another (?auth_mechanism=plain or external)");
 
@@ -195,18 +197,28 @@ impl Amqp {
             mechanism,
             response: response.as_bytes(),
         };
-        let proposed = session.log_in(&credentials).await.map_err(|why| {
-            let why = self.login.explain(why, password);
-            match why.is(&reason::ACCESS_DENIED) && user == DEFAULT_USER {
-                true => {
-                    let hint = format!("{GUEST}, or {}", why.hint());
-                    why.with_hint(hint)
-                }
-                false => why,
-            }
-        })?;
+        let proposed = session.log_in(&credentials).await;
+        let proposed = proposed.map_err(|why| self.explain(why, password))?;
         cx.phase("opening the virtual host");
         let limits = self.options.limits(proposed);
         session.open(limits, self.virtual_host()).await
+    }
+
+    /// A denied login with a hint that fits.
+    fn explain(&self, why: NotReady, password: Option<&Secret>) -> NotReady {
+        if !why.is(&reason::ACCESS_DENIED) {
+            return why;
+        }
+        if self.options.mechanism == Mechanism::External {
+            return why.with_hint(CERTIFICATE);
+        }
+        let why = self.login.explain(why, password);
+        match self.login.user.as_deref() {
+            Some(DEFAULT_USER) => {
+                let hint = format!("{GUEST}, or {}", why.hint());
+                why.with_hint(hint)
+            }
+            _ => why,
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Frames and methods of one connection.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::time::sleep;
 
 use super::KIND;
-use super::{TOO_MANY_CONNECTIONS, UNKNOWN_VIRTUAL_HOST};
+use super::{TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNKNOWN_VIRTUAL_HOST};
 use crate::net::{Io, Stream};
 use crate::probe::{Attempt, NotReady, Reason, reason};
 
@@ -11,6 +14,9 @@ use crate::probe::{Attempt, NotReady, Reason, reason};
 const LONGEST_FRAME: usize = 128 * 1024;
 /// The most frames that are passed over before an answer, such as notifications.
 const MOST_FRAMES: usize = 16;
+
+/// RabbitMQ logs a failure of its own where the connection is closed while it still ends a channel.
+const END_OF_CHANNEL: Duration = Duration::from_millis(20);
 
 /// AMQP 0-9-1.
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -201,6 +207,8 @@ impl<'a> Session<'a> {
                 CHANNEL_CLOSE => {
                     let why = refusal(&fields).ok_or_else(|| self.cx.unexpected())?;
                     self.send(CHANNEL, CHANNEL_CLOSE_OK, &[]);
+                    self.flush().await?;
+                    sleep(END_OF_CHANNEL).await;
                     return Err(why);
                 }
                 BLOCKED => {
@@ -230,6 +238,11 @@ impl<'a> Session<'a> {
                 let detail =
                     format!("the server offers AMQP {major}.{minor}.{revision} while {phase}");
                 return Err(NotReady::new(&OTHER_VERSION, detail));
+            }
+            // An alert of TLS.
+            [0x15, 0x03, ..] => {
+                let detail = format!("the server answers in TLS while {}", self.cx.current_phase());
+                return Err(NotReady::new(&TLS_REQUIRED, detail));
             }
             start => return Err(self.cx.another_protocol(start)),
         }

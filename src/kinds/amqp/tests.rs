@@ -292,8 +292,10 @@ async fn a_denied_login_has_a_hint_that_fits() {
         ("app:secret@mq", "check the user and the password, which is from the URL"),
         ("app@mq", "no password is set for this target"),
         ("guest:guest@mq", "guest may log in only from the server's own host"),
+        ("mq?auth_mechanism=external", "give a certificate and its key"),
     ] {
-        let (result, methods, _) = against(&target(text), &[start("PLAIN"), denied.clone()]).await;
+        let answers = [start("PLAIN EXTERNAL"), denied.clone()];
+        let (result, methods, _) = against(&target(text), &answers).await;
         let why = result.expect_err(text);
         assert!(why.is(&reason::ACCESS_DENIED), "{why}");
         assert!(why.hint().contains(hint), "{text}: {}", why.hint());
@@ -375,7 +377,6 @@ async fn other_protocols_and_cut_frames_are_told_apart() {
     for (answer, words) in [
         (b"SSH-2.0-x\r\n".to_vec(), "SSH-2.0-x"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "HTTP/1.1 400 Bad"),
-        (b"\x15\x03\x01\x00\x02\x02\x46".to_vec(), "\\x15\\x03"),
         (b"AMQP\0\x01\0\0".to_vec(), "AMQP 1.0.0"),
         (b"AMQP\x03\x01\0\0".to_vec(), "AMQP 1.0.0"),
         (b"AMQ".to_vec(), "AMQ"),
@@ -390,6 +391,15 @@ async fn other_protocols_and_cut_frames_are_told_apart() {
         assert!(why.is(&reason::PROTOCOL), "{words}: {why}");
         assert!(why.detail.contains(words), "{words}: {why}");
     }
+}
+
+#[tokio::test]
+async fn an_alert_of_tls_means_that_tls_is_required() {
+    let alert = b"\x15\x03\x01\x00\x02\x02\x46".to_vec();
+    let why = against(&target("app:secret@mq:5671"), &[alert]).await.0;
+    let why = why.expect_err("not ready");
+    assert!(why.is(&reason::TLS_REQUIRED), "{why}");
+    assert!(why.hint().contains("amqps://"), "{why}");
 }
 
 #[tokio::test]
