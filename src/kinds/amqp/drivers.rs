@@ -12,8 +12,8 @@ pub(super) const DIALECTS: &[Dialect] = &[list];
 pub(super) struct DriverOptions {
     /// TLS as strict as the application has it.
     pub(super) tls: TlsMode,
-    /// The file of certificates to trust.
-    pub(super) authorities: Option<String>,
+    /// The file of certificates to trust, where they are verified, and the name of its parameter.
+    pub(super) authorities: Option<(String, String)>,
     /// The host that the certificate has to be for, in the place of the URL's.
     pub(super) server_name: Option<Host>,
     pub(super) mechanism: Mechanism,
@@ -66,9 +66,13 @@ impl DriverOptions {
                 "verify" | "ssl_cert_reqs" => {
                     is_verified = !is_false && !lower.trim_start_matches("cert_").ends_with("none");
                 }
-                "cacertfile" | "cacert" | "ca_certs" | "ssl_ca_certs" => options.authorities = Some(value),
-                // A value that is no name, such as `disable`, asks for no name to be sent.
-                "server_name_indication" if lower != "disable" => options.server_name = Some(value.parse()?),
+                "cacertfile" | "cacert" | "ca_certs" | "ssl_ca_certs" => {
+                    options.authorities = Some((name, value));
+                }
+                // `disable` is that no name is sent; the certificate is verified all the same.
+                "server_name_indication" if lower != "disable" => {
+                    options.server_name = value.parse().ok();
+                }
                 "auth_mechanism" | "login_method" if lower == "external" => {
                     options.mechanism = Mechanism::External;
                 }
@@ -79,6 +83,7 @@ impl DriverOptions {
         }
         if options.tls == FULL && !is_verified {
             options.tls = UNVERIFIED;
+            options.authorities = None;
         }
         Ok(options)
     }

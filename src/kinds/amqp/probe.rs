@@ -86,7 +86,7 @@ pub(super) fn parse(
         places: address.places()?,
         tls: match mode {
             TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification(), options.authorities.as_deref())?),
+            mode => Some(defaults.tls(address, mode.verification(), options.authorities.as_ref())?),
         },
         mode,
         login,
