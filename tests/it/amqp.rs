@@ -260,7 +260,7 @@ fn both_say(url: &str, reason: Option<&str>) {
 fn it_is_ready_when_amqplib_is() {
     let server = to_be_started("compared");
     compare("amqplib", &server, &url(&server), || {
-        server.run(&ACCOUNT, &[])
+        server.run(&ACCOUNT, &[]);
     });
 }
 

@@ -18,10 +18,10 @@ pub(super) static KIND: Kind = Kind {
     title: "RabbitMQ (AMQP 0-9-1)",
     schemes: &[
         Scheme::plain("amqp", 5672),
-        Scheme::tls("amqps", 5671),
         Scheme::plain("pyamqp", 5672),
         Scheme::plain("librabbitmq", 5672),
         Scheme::plain("rabbitmq", 5672),
+        Scheme::tls("amqps", 5671),
         Scheme::tls("rabbitmqs", 5671),
     ],
     settings: &[Setting::User, Setting::Password, Setting::Database],

@@ -68,8 +68,8 @@ pub(super) fn parse(
         && login.password.is_none()
         && !is_external
     {
-        address.user = Some(DEFAULT_USER.to_owned());
-        login.user = address.user.clone();
+        login.user = Some(DEFAULT_USER.to_owned());
+        address.user.clone_from(&login.user);
         login.password = Some(Password {
             source: Source::Given(Secret::new(DEFAULT_USER)),
             setting: "the default of clients".to_owned(),

@@ -56,6 +56,8 @@ const NO_PERMISSION: Reason = UNKNOWN_VIRTUAL_HOST
     .with_hint("give the user permissions there: rabbitmqctl set_permissions --vhost VHOST USER '.*' '.*' '.*'");
 const NO_LIMIT_KNOWN: Reason =
     reason::NOT_SERVING.with_hint("do the nodes of the cluster reach each other? The server's log may say more");
+const BACKEND: Reason =
+    reason::NOT_SERVING.with_hint("does the server reach its authorization backend? Its log may say more");
 const VIRTUAL_HOST_DOWN: Reason =
     reason::NOT_SERVING.with_hint("the server's log has the cause; then: rabbitmqctl restart_vhost");
 const NEGOTIATION: Reason = reason::SERVER_ERROR
@@ -303,6 +305,7 @@ fn refusal(fields: &[u8]) -> Option<NotReady> {
         530 if text.ends_with("not found") => Some(&UNKNOWN_VIRTUAL_HOST),
         530 if text.contains("is reached") || text.contains("has reached") => Some(&TOO_MANY_CONNECTIONS),
         530 if text.contains("cannot be queried") => Some(&NO_LIMIT_KNOWN),
+        530 if text.contains("returned an error") => Some(&BACKEND),
         530 if text.contains("refused for user") => Some(&NO_PERMISSION),
         530 if text.contains("negotiated") => Some(&NEGOTIATION),
         541 if text.ends_with("is down") => Some(&VIRTUAL_HOST_DOWN),

@@ -249,6 +249,19 @@ const REFUSALS: &[(u16, &str, Reason, &str)] = &[
     ),
     (
         530,
+        "NOT_ALLOWED - access to vhost 'shop' refused for user 'app' by backend rabbit_auth_backend_http: denied",
+        reason::UNKNOWN_DATABASE,
+        "set_permissions",
+    ),
+    (
+        530,
+        "NOT_ALLOWED - access to vhost 'shop' refused for user 'app', backend rabbit_auth_backend_http returned \
+         an error: econnrefused",
+        reason::NOT_SERVING,
+        "backend",
+    ),
+    (
+        530,
         "NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum allowed value (8192)",
         reason::SERVER_ERROR,
         "frameMax",
