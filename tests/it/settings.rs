@@ -3,6 +3,8 @@
 
 use std::io::Write as _;
 
+use compose_wait::kinds::KINDS;
+
 use crate::support::{Wait, wait};
 
 /// One line, exit 2, at once, and nothing started.
@@ -436,7 +438,10 @@ fn plain_targets_may_be_separated_by_blanks_alone() {
 
 #[test]
 fn mistakes_that_many_make_have_a_message_of_their_own() {
-    let schemes = "HOST:PORT, tcp://…, http://…, https://…, mysql://…, redis://…, rediss://…, unix:///PATH, dns:NAME or env:NAME";
+    // Those of the table, so that a kind need not change this.
+    let schemes = KINDS.iter().flat_map(|kind| kind.main_schemes());
+    let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
+    let schemes = format!("HOST:PORT, {}://… or env:NAME", schemes.join("://…, "));
     let encode = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, ? is \
                   %3F, # is %23 and @ is %40";
     let links = "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
