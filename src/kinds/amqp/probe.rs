@@ -24,11 +24,17 @@ const GOODBYE: Duration = Duration::from_millis(500);
 const DEFAULT_VIRTUAL_HOST: &str = "/";
 /// The user of a URL that names none, and the password, for every client.
 const DEFAULT_USER: &str = "guest";
+/// The setting that the password is from then.
+const DEFAULT: &str = "the default of clients";
+/// The most that is shown of the mechanisms that a server offers, in characters.
+const SHOWN: usize = 100;
 /// The longest name of a virtual host or a queue, in bytes.
 const LONGEST_NAME: usize = 255;
 
 const GUEST: &str = "by default guest may log in only from the server's own host (loopback_users): take \
                      another user";
+const NO_USER: &str = "where no user is named, clients log in as guest: name another (WAIT_AMQP_USER, \
+                       WAIT_AMQP_PASSWORD), or let guest in (loopback_users)";
 const CERTIFICATE: &str = "give a certificate and its key (cert-file, key-file); is its name that of a user \
                            of the server (ssl_cert_login_from)?";
 const NO_MECHANISM: Reason = reason::ACCESS_DENIED
@@ -72,7 +78,7 @@ pub(super) fn parse(
         address.user.clone_from(&login.user);
         login.password = Some(Password {
             source: Source::Given(Secret::new(DEFAULT_USER)),
-            setting: "the default of clients".to_owned(),
+            setting: DEFAULT.to_owned(),
         });
     }
     let queue = address.option("queue").map(str::to_owned);
@@ -184,6 +190,7 @@ impl Amqp {
         let mechanism = self.options.mechanism.name();
         if !mechanisms.split(' ').any(|offered| offered == mechanism) {
             session.leave().await;
+            let mechanisms: String = mechanisms.chars().take(SHOWN).collect();
             let detail = format!("the server offers no login by {mechanism}, but by: {mechanisms}");
             return Err(NotReady::new(&NO_MECHANISM, detail));
         }
@@ -211,6 +218,9 @@ impl Amqp {
         }
         if self.options.mechanism == Mechanism::External {
             return why.with_hint(CERTIFICATE);
+        }
+        if self.login.password.as_ref().is_some_and(|password| password.setting == DEFAULT) {
+            return why.with_hint(NO_USER);
         }
         let why = self.login.explain(why, password);
         match self.login.user.as_deref() {
