@@ -10,7 +10,7 @@ use super::drivers::DriverOptions;
 use super::session::Limits;
 use crate::kinds::KINDS;
 use crate::kinds::tests::{attempt_over, target_of};
-use crate::probe::{NotReady, Reason, reason};
+use crate::probe::{NotReady, Reason, Retry, reason};
 use crate::targets::{Address, Origin, Target};
 
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
@@ -199,6 +199,7 @@ async fn a_queue_is_looked_for_without_being_made() {
     let why = result.expect_err("not ready");
     assert!(why.is(&reason::NOT_SERVING), "{why}");
     assert_eq!(why.detail, format!("no such queue: 404 {text}"));
+    assert_eq!(why.reason.retry, Retry::BackOff, "each look is an error in the server's log");
     assert_eq!(methods[4..], [DECLARE, CHANNEL_CLOSE_OK, CLOSE]);
 
     // A user without channels: the server closes the connection.
