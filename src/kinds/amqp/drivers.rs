@@ -7,7 +7,7 @@ use crate::targets::{Address, Dialect, Expected, Host, Secret};
 
 pub(super) const DIALECTS: &[Dialect] = &[list];
 
-/// What an application asks its driver for, by the parameters of its URL.
+/// The options of an application's driver, from the parameters of its URL.
 #[derive(Debug)]
 pub(super) struct DriverOptions {
     /// TLS as strict as the application has it.

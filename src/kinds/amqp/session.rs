@@ -71,7 +71,7 @@ const OTHER_VERSION: Reason = reason::PROTOCOL
 /// A connection to a server.
 pub(super) struct Session<'a> {
     stream: BufReader<Box<dyn Io>>,
-    /// What is sent before the next answer is read: one packet, which nothing holds up.
+    /// The bytes that are sent before the next answer is read: in one packet, which nothing delays.
     unsent: Vec<u8>,
     /// Why the server takes no messages, if it has reported that.
     blocked: Option<String>,

@@ -71,7 +71,7 @@ fn blocked() -> Vec<u8> {
     method(0, 10, 60, &short("low on memory"))
 }
 
-/// The answers of a server that lets everyone in.
+/// The answers of a server that accepts every login.
 fn lets_in() -> Vec<Vec<u8>> {
     vec![start("AMQPLAIN PLAIN"), tune(2047, 131_072), open_ok(), close_ok()]
 }
@@ -81,7 +81,7 @@ fn lets_in_and(answer: Vec<u8>) -> Vec<Vec<u8>> {
     vec![start("PLAIN"), tune(0, 0), answer]
 }
 
-/// What the client sends at once, as the numbers of methods.
+/// The methods that the client sends at once, by their numbers, and the bytes.
 async fn heard(theirs: &mut DuplexStream) -> Option<(Vec<(u16, u16)>, Vec<u8>)> {
     let mut buffer = vec![0; 4096];
     let read = theirs.read(&mut buffer).await.expect("open");
@@ -214,7 +214,7 @@ async fn a_queue_is_looked_for_without_being_made() {
     assert_eq!(methods[3..], [CHANNEL_OPEN, CLOSE_OK]);
 }
 
-/// What RabbitMQ 3.10 and 4.x say when they close a connection, and other servers' codes.
+/// The texts with which RabbitMQ 3.10 and 4.x close a connection, and other servers' codes.
 const REFUSALS: &[(u16, &str, Reason, &str)] = &[
     (530, "NOT_ALLOWED - vhost shop not found", reason::UNKNOWN_DATABASE, "add_vhost"),
     (402, "INVALID_PATH - no access", reason::UNKNOWN_DATABASE, "add_vhost"),
