@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::sleep;
 
-use super::KIND;
-use super::{TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNKNOWN_VIRTUAL_HOST};
+use super::{KIND, TLS_REQUIRED, TOO_MANY_CONNECTIONS, UNKNOWN_VIRTUAL_HOST};
 use crate::net::{Io, Stream};
 use crate::probe::{Attempt, NotReady, Reason, reason};
 
