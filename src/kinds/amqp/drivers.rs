@@ -127,15 +127,22 @@ pub(super) fn take_identity(address: &mut Address) -> Result<(), Expected> {
 /// Has the path name a virtual host as clients understand it: all of what follows the first slash,
 /// slashes included. A path that begins with `/%2F/` is Messenger's, where a name for its own use
 /// follows the virtual host.
-pub(super) fn make_one_segment(address: &mut Address) {
+///
+/// # Errors
+/// Another URL in it.
+pub(super) fn make_one_segment(address: &mut Address) -> Result<(), Expected> {
     let Some(path) = address.path.strip_prefix('/') else {
-        return;
+        return Ok(());
     };
+    if path.contains("://") {
+        return Err(Expected::new("expected one URL, or several that differ in their hosts alone"));
+    }
     let segment = match path.get(..4).map(str::to_ascii_lowercase).as_deref() {
         Some("%2f/") => "%2F".to_owned(),
         _ => path.replace('/', "%2F"),
     };
     address.path = format!("/{segment}");
+    Ok(())
 }
 
 /// URLs that differ in their hosts alone, as kombu and Spring take them: `amqp://a/shop;amqp://b/shop`.

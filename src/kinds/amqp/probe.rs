@@ -65,7 +65,7 @@ pub(super) fn parse(
         None => options.tls,
     };
     drivers::take_identity(address)?;
-    drivers::make_one_segment(address);
+    drivers::make_one_segment(address)?;
     let mut login = defaults.login(address)?;
     let is_external = options.mechanism == Mechanism::External;
     // Where nothing is said, clients log in all the same.
