@@ -30,6 +30,10 @@ kinds! {
     exec
 }
 
+// SASL's mechanism, for the kinds whose protocols have it.
+#[cfg(feature = "mongodb")]
+mod scram;
+
 mod ports;
 pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS, of_driver};
 
