@@ -25,13 +25,14 @@ kinds! {
     mysql
     redis
     amqp
+    kafka
     unix
     dns
     exec
 }
 
 // SASL's mechanism, for the kinds whose protocols have it.
-#[cfg(feature = "mongodb")]
+#[cfg(any(feature = "kafka", feature = "mongodb"))]
 mod scram;
 
 mod ports;

@@ -23,7 +23,6 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("imap", 143),
     ("imaps", 993),
     ("influxdb", 8086),
-    ("kafka", 9092),
     ("ldap", 389),
     ("ldaps", 636),
     ("memcache", 11211),

@@ -155,7 +155,7 @@ impl Reporter {
     /// Something the user should know, once per target.
     pub fn warn(&mut self, warning: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            warn!(event = "notice", "{}: {warning}", self.target);
+            warn!(event = "notice", "{}: {}", self.target, cut(warning));
         }
     }
 

@@ -59,7 +59,7 @@ pub struct Attempt {
 struct State {
     stage: Stage,
     phase: &'static str,
-    warning: Option<&'static str>,
+    warning: Option<Cow<'static, str>>,
     /// The attempts at each of several hosts that are under way.
     parts: Vec<Arc<Attempt>>,
     /// The permit to run a statement.
@@ -232,13 +232,13 @@ impl Attempt {
     }
 
     /// Leaves a warning for the user, which is logged once per target.
-    pub fn warn(&self, warning: &'static str) {
-        self.state().warning = Some(warning);
+    pub fn warn(&self, warning: impl Into<Cow<'static, str>>) {
+        self.state().warning = Some(warning.into());
     }
 
     /// The warning.
-    pub fn warning(&self) -> Option<&'static str> {
-        self.state().warning
+    pub fn warning(&self) -> Option<Cow<'static, str>> {
+        self.state().warning.clone()
     }
 
     /// The limits on simultaneous work.

@@ -111,7 +111,7 @@ impl Attempt {
         state.parts.retain(|other| !Arc::ptr_eq(other, part));
         let mut part = part.state();
         state.stage = state.stage.max(part.stage);
-        state.warning = state.warning.or(part.warning);
+        state.warning = state.warning.take().or(part.warning.take());
         state.passwords.append(&mut part.passwords);
     }
 }

@@ -406,6 +406,9 @@ impl Defaults<'_> {
             })?;
             return given(Secret::new(value), name.to_owned());
         }
+        if !self.kind.settings.contains(&Setting::Password) {
+            return Ok(None);
+        }
         let variable = self.kind.variable();
         match (self.get("PASSWORD")?, self.get("PASSWORD_FILE")?) {
             (Some(_), Some(_)) => Err(Expected::new(format!(

@@ -112,7 +112,7 @@ impl Wait {
             };
             let trial = trials.remove(&cx);
             if let Some(warning) = cx.warning() {
-                self.reporter.warn(warning);
+                self.reporter.warn(&warning);
             }
             let why = match self.judge(result, &mut ready_since) {
                 Ok(()) => break true,

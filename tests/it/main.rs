@@ -21,6 +21,7 @@ mod http;
 mod image;
 #[cfg(target_os = "linux")]
 mod inits;
+mod kafka;
 mod mysql;
 mod options;
 mod output;

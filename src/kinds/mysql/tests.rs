@@ -4,6 +4,7 @@ mod passwords;
 mod statements;
 mod tls;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ async fn by_route(
     target: &Target,
     chunk: usize,
     server: impl AsyncFnOnce(Server),
-) -> (Result<(), NotReady>, Option<&'static str>) {
+) -> (Result<(), NotReady>, Option<Cow<'static, str>>) {
     let server = async |servers: [Server; 1]| {
         let [mut only] = servers;
         only.chunk = chunk;
@@ -173,7 +174,7 @@ async fn over_several<const N: usize>(
     target: &Target,
     stop: Stop,
     server: impl AsyncFnOnce([Server; N]),
-) -> (Result<(), NotReady>, Option<&'static str>) {
+) -> (Result<(), NotReady>, Option<Cow<'static, str>>) {
     let mut ours = Vec::new();
     let servers = std::array::from_fn(|_| {
         let (io, stream) = duplex(1 << 16);

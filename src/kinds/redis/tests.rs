@@ -1,5 +1,6 @@
 //! Scripted servers, for what a real one does not do on demand.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ fn target(text: &str) -> Target {
 async fn against(
     target: &Target,
     replies: &[&str],
-) -> (Result<(), NotReady>, Option<&'static str>, Vec<String>) {
+) -> (Result<(), NotReady>, Option<Cow<'static, str>>, Vec<String>) {
     let (ours, mut theirs) = duplex(1 << 16);
     let cx = attempt_over(ours);
     let server = async move {

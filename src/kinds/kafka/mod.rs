@@ -1,0 +1,131 @@
+//! Kafka, and brokers that speak its protocol.
+
+#[cfg(feature = "kafka")]
+mod login;
+#[cfg(feature = "kafka")]
+mod metadata;
+#[cfg(feature = "kafka")]
+mod probe;
+#[cfg(feature = "kafka")]
+mod session;
+#[cfg(all(test, feature = "kafka"))]
+mod tests;
+
+use super::compiled_in;
+use crate::probe::{Reason, reason};
+use crate::targets::{Kind, Parameters, Scheme};
+
+pub(super) static KIND: Kind = Kind {
+    name: "kafka",
+    title: "Kafka",
+    schemes: &[
+        Scheme::plain("kafka", 9092),
+        Scheme::tls("kafka+ssl", 9092),
+        Scheme::tls("kafka+tls", 9092),
+        Scheme::tls("kafkas", 9092),
+    ],
+    settings: &[],
+    several_hosts: true,
+    parameters: Parameters::Known {
+        shown: &["sasl_mechanism"],
+        others: PARAMETERS,
+    },
+    dialects: &[repeated_scheme],
+    options: &[
+        "user",
+        "tls",
+        "ca-file",
+        "cert-file",
+        "key-file",
+        "password-file",
+        "password-env",
+    ],
+    reasons: &[
+        &ACCESS_DENIED,
+        &STARTING,
+        &reason::NOT_SERVING,
+        &reason::TLS_FAILED,
+        &reason::SERVER_ERROR,
+        &CLOSED,
+        &PROTOCOL,
+    ],
+    codes: &[
+        ("3", NO_TOPIC),
+        ("5", STARTING),
+        ("29", NOT_ALLOWED),
+        ("33", NO_SUCH_MECHANISM),
+        ("34", NO_SASL),
+        ("58", ACCESS_DENIED),
+        ("72", NO_LISTENER),
+    ],
+    ready_when: "a broker, after the login if there is a user, knows the brokers and the controller of \
+                 the cluster, and one of the brokers is reached at the address that it advertises. \
+                 With topics: each of their partitions has a leader, and every leader is reached",
+    examples: &[
+        "kafka://kafka:9092",
+        "kafka://kafka/orders",
+        "kafka://app:secret@kafka:9092/orders?sasl_mechanism=plain",
+        "kafka+ssl://app:secret@kafka:9093",
+    ],
+    parse: compiled_in!("kafka", probe::parse),
+};
+
+/// The parameters that mean something to `wait`, besides the one that is printed, in the words of
+/// clients and of programs that have brokers as URLs.
+const PARAMETERS: &[&str] = &[
+    "enable-tls",
+    "mechanism",
+    "password",
+    "sasl-mechanism",
+    "sasl-password",
+    "sasl-user",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "sasl_password",
+    "sasl_user",
+    "sasl_username",
+    "security.protocol",
+    "security_protocol",
+    "ssl",
+    "tls",
+    "tls_enabled",
+    "user",
+];
+
+/// The form in which every broker has the scheme: `kafka://a,kafka://b`.
+fn repeated_scheme(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once("://")?;
+    KIND.scheme(scheme)?;
+    let mut brokers = text.split(',').map(|broker| broker.split_once("://"));
+    let is_repeated = |broker: Option<(&str, &str)>| broker.is_some_and(|(other, _)| other == scheme);
+    let one = text.replace(&format!(",{scheme}://"), ",");
+    (one != text && brokers.all(is_repeated)).then_some(one)
+}
+
+const ACCESS_DENIED: Reason = reason::ACCESS_DENIED.with_hint(
+    "check the user, the password and the mechanism (?sasl_mechanism=…), here and on the broker",
+);
+const NOT_ALLOWED: Reason =
+    reason::ACCESS_DENIED.with_hint("give the user the right to DESCRIBE the topic (kafka-acls)");
+const NO_SUCH_MECHANISM: Reason = reason::ACCESS_DENIED
+    .with_hint("name a mechanism that the listener has: ?sasl_mechanism=plain, scram-sha-256 or scram-sha-512");
+const NO_SASL: Reason = reason::ACCESS_DENIED.with_hint(
+    "the listener takes no login: leave out the user, or is this the port of another listener?",
+);
+const STARTING: Reason = reason::STARTING
+    .with_seen("the cluster has no broker yet, or a partition has no leader")
+    .with_hint("do all brokers of the cluster run? Their logs have the election of leaders");
+const NO_TOPIC: Reason = reason::NOT_SERVING.with_hint(
+    "create the topic (kafka-topics --create), or leave it out of the target if the application creates it",
+);
+const NO_LISTENER: Reason = reason::NOT_SERVING
+    .with_hint("does every broker have a listener of this name (listeners, advertised.listeners)?");
+/// The server closes connections that should have begun with TLS or a login.
+const CLOSED: Reason = reason::CLOSED.with_hint(
+    "does the listener ask for TLS (kafka+ssl://) or for a login (kafka://USER:PASSWORD@…)? \
+     A published port is open before its container listens",
+);
+const PROTOCOL: Reason = reason::PROTOCOL
+    .with_hint("is this the right port, kafka:// for plain text and kafka+ssl:// for TLS?");

@@ -1,0 +1,282 @@
+//! The metadata of a cluster, from any of its brokers, and a look at the addresses that the brokers
+//! advertise.
+//!
+//! An application connects to the addresses that it was given only to ask for the others, and then to
+//! those: `localhost:9092`, advertised by a broker in another container, is the usual mistake.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+
+use super::login::{Account, Choice, Mechanism, choose};
+use super::metadata::{Broker, Metadata};
+use super::session::Session;
+use crate::net::At;
+use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
+use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
+
+/// The longest that a connection to an advertised address may take, as clients have it (kafkajs 1 s).
+const REACHING: Duration = Duration::from_secs(1);
+/// The most brokers whose addresses are tried.
+const MOST_TRIED: usize = 8;
+
+/// The longest name of a topic.
+const LONGEST_TOPIC: usize = 249;
+
+const NOT_REACHED: Reason = reason::NOT_SERVING.with_hint(
+    "set advertised.listeners of the broker to an address that clients reach: in a Compose network the \
+     service's name, not localhost",
+);
+
+/// The parameters for one thing, in the words of several programs.
+const MECHANISM: &[&str] = &[
+    "sasl_mechanism",
+    "sasl-mechanism",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "mechanism",
+];
+const TLS: &[&str] = &["ssl", "tls", "tls_enabled", "enable-tls"];
+const SECURITY: &[&str] = &["security_protocol", "security.protocol"];
+const USER: &[&str] = &["user", "sasl_user", "sasl-user", "sasl_username", "sasl.username"];
+const PASSWORD: &[&str] = &["password", "sasl_password", "sasl-password", "sasl.password"];
+
+/// A cluster, and how to log in to it.
+#[derive(Debug)]
+struct Kafka {
+    places: Vec<At>,
+    tls: Option<Tls>,
+    login: Login,
+    /// The mechanism that the target names.
+    mechanism: Option<Mechanism>,
+    /// The mechanism that the brokers turned out to have.
+    found: Mutex<Option<Mechanism>>,
+    topics: Vec<String>,
+}
+
+pub(super) fn parse(
+    address: &mut Address,
+    defaults: &Defaults<'_>,
+) -> Result<Box<dyn Probe>, Expected> {
+    let parameter = |names: &[&str]| {
+        let mut values = names.iter().map(|name| address.parameter(name));
+        values.find_map(Result::transpose).transpose()
+    };
+    let mechanism = parameter(MECHANISM)?.filter(|name| !name.is_empty());
+    let mechanism = mechanism.map(|name| {
+        one_of("expected sasl_mechanism to be", &name, &Mechanism::NAMES)
+    });
+    let asks_for_tls = parameter(TLS)?.is_some_and(|value| {
+        !matches!(&*value.to_ascii_lowercase(), "false" | "0" | "no" | "off")
+    });
+    let security = parameter(SECURITY)?.map(|name| {
+        let names = [
+            ("plaintext", false),
+            ("sasl_plaintext", false),
+            ("ssl", true),
+            ("sasl_ssl", true),
+        ];
+        one_of("expected security_protocol to be", &name, &names)
+    });
+    let (user, password) = (parameter(USER)?, parameter(PASSWORD)?);
+    address.user = address.user.take().or(user.filter(|user| !user.is_empty()));
+    address.password = address.password.take().or(password.map(Secret::new));
+    let is_tls = address.scheme.is_tls || asks_for_tls || security.transpose()?.unwrap_or(false);
+    let mut login = defaults.login(address)?;
+    let topics = topics(login.database.take())?;
+    if login.user.is_none() && login.password.is_some() {
+        defaults.notice(format!("{address} has a password and no user: it is not logged in to"));
+    }
+    let tls = match address.tls_mode()? {
+        None if is_tls => TlsMode::Require(Verification::AuthorityAndName),
+        None => TlsMode::Off,
+        Some(TlsMode::Prefer) => {
+            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
+        }
+        Some(mode) => mode,
+    };
+    Ok(Box::new(Kafka {
+        places: address.places()?,
+        tls: match tls {
+            TlsMode::Off => None,
+            mode => Some(defaults.tls(address, mode.verification(), None)?),
+        },
+        login,
+        mechanism: mechanism.transpose()?,
+        found: Mutex::default(),
+        topics,
+    }))
+}
+
+/// The topics in the path: one, or several with commas between.
+fn topics(path: Option<String>) -> Result<Vec<String>, Expected> {
+    let path = path.unwrap_or_default();
+    let is_name = |topic: &str| {
+        (1..=LONGEST_TOPIC).contains(&topic.len())
+            && !matches!(topic, "." | "..")
+            && topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let topics: Vec<_> = path.split(',').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
+    match topics.iter().all(|topic| is_name(topic)) {
+        true => Ok(topics),
+        false => Err(Expected::new(
+            "expected names of topics: letters, digits, '.', '_' and '-', with commas between the names",
+        )),
+    }
+}
+
+impl Probe for Kafka {
+    fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
+        cx.first_of(&self.places, self, |this, at, cx| this.look(at, cx).boxed())
+            .boxed()
+    }
+
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let mut parts = self.login.description();
+        parts.extend(self.mechanism.map(|mechanism| ("mechanism", mechanism.name().to_owned())));
+        parts.extend((!self.topics.is_empty()).then(|| ("topics", self.topics.join(", "))));
+        let mode = self.tls.as_ref().map(|tls| TlsMode::Require(tls.verification));
+        parts.push(("TLS", mode.unwrap_or(TlsMode::Off).to_string()));
+        parts
+    }
+
+    fn verifies_certificates(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+    }
+}
+
+impl Kafka {
+    async fn look(&self, at: &At, cx: &Attempt) -> Result<(), NotReady> {
+        let password = match &self.login.password {
+            Some(password) if self.login.user.is_some() => Some(cx.password(password).await?),
+            _ => None,
+        };
+        let password = password.as_deref();
+        let account = self.login.user.as_deref().map(|user| Account {
+            user,
+            password: password.map_or("", Secret::expose),
+        });
+        let explained = |why: NotReady| match why.code.as_deref() {
+            // Other numbers have hints of their own.
+            Some("58") => self.login.explain(why, password),
+            _ => why,
+        };
+        let mut session = self.open(at, account, cx).await.map_err(explained)?;
+        let metadata = Metadata::ask(&mut session, &self.topics).await;
+        session.end().await;
+        let metadata = metadata?;
+        let leaders = metadata.leaders(&self.topics)?;
+        self.reach(at, &metadata, &leaders, account, cx).await
+    }
+
+    /// Connects to a broker and logs in.
+    async fn open<'a>(
+        &self,
+        at: &At,
+        account: Option<Account<'_>>,
+        cx: &'a Attempt,
+    ) -> Result<Session<'a>, NotReady> {
+        let mut session = self.connect(at, cx).await?;
+        let Some(account) = account else {
+            return Ok(session);
+        };
+        let known = self.mechanism.or(*self.found());
+        let mut mechanism = known.unwrap_or(Mechanism::ScramSha512);
+        if let Choice::Refused(offered) = session.choose(mechanism).await? {
+            session.end().await;
+            mechanism = choose(&offered, self.mechanism, self.verifies_certificates())?;
+            session = self.connect(at, cx).await?;
+            if let Choice::Refused(offered) = session.choose(mechanism).await? {
+                choose(&offered, Some(mechanism), false)?;
+            }
+            *self.found() = Some(mechanism);
+        }
+        session.log_in(mechanism, account, self.tls.is_some()).await?;
+        Ok(session)
+    }
+
+    async fn connect<'a>(&self, at: &At, cx: &'a Attempt) -> Result<Session<'a>, NotReady> {
+        let mut stream = cx.connect(at).await?;
+        if let Some(tls) = &self.tls {
+            stream = cx.tls(stream, tls).await?;
+        }
+        Session::begin(stream, cx).await
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Mechanism>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether the application reaches the brokers: all leaders of its topics, or else any.
+    async fn reach(
+        &self,
+        at: &At,
+        metadata: &Metadata,
+        leaders: &[&Broker],
+        account: Option<Account<'_>>,
+        cx: &Attempt,
+    ) -> Result<(), NotReady> {
+        let has_topics = !leaders.is_empty();
+        let brokers = match has_topics {
+            true => leaders.to_vec(),
+            false => metadata.brokers.iter().collect(),
+        };
+        let mut is_any_reached = false;
+        let mut failure = None;
+        for broker in brokers.into_iter().take(MOST_TRIED) {
+            match self.reach_one(at, broker, account, cx).await {
+                Ok(()) => is_any_reached = true,
+                Err(why) if has_topics => return Err(why),
+                Err(why) => failure = failure.or(Some(why)),
+            }
+        }
+        match failure {
+            Some(why) if is_any_reached => cx.warn(format!("{}; {}", why.detail, why.hint())),
+            Some(why) => return Err(why),
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn reach_one(
+        &self,
+        at: &At,
+        broker: &Broker,
+        account: Option<Account<'_>>,
+        cx: &Attempt,
+    ) -> Result<(), NotReady> {
+        let advertised = broker.at();
+        if advertised.as_ref() == Some(at) {
+            return Ok(());
+        }
+        let opening = async {
+            match &advertised {
+                Some(advertised) => self.open(advertised, account, cx).await,
+                None => Err(NotReady::new(&reason::UNRESOLVED, "that is no address")),
+            }
+        };
+        let opened = timeout(REACHING, opening).await.unwrap_or_else(|_| {
+            let phase = cx.current_phase();
+            Err(NotReady::new(&reason::TIMED_OUT, format!("no answer while {phase}")))
+        });
+        match opened {
+            Ok(session) => {
+                session.end().await;
+                Ok(())
+            }
+            Err(why) => Err(NotReady::new(
+                &NOT_REACHED,
+                format!(
+                    "broker {} advertises {}, which is not reached from here: {why}",
+                    broker.id,
+                    broker.advertised()
+                ),
+            )),
+        }
+    }
+}
