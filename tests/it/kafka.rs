@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::drivers::error_of;
 use crate::fixtures::kafka::{
-    API_VERSIONS, Broker, Cluster, LEADER_NOT_AVAILABLE, Login, METADATA, Request, SASL_AUTHENTICATE,
-    SASL_HANDSHAKE, TOPIC_AUTHORIZATION_FAILED, Topic, string,
+    API_VERSIONS, Broker, Cluster, LEADER_NOT_AVAILABLE, Login, METADATA, Request,
+    SASL_AUTHENTICATE, SASL_HANDSHAKE, TOPIC_AUTHORIZATION_FAILED, Topic, string,
 };
 use crate::fixtures::ports::{Port, Silent, speechless};
 use crate::fixtures::tls::{Authority, tls};
@@ -43,7 +43,10 @@ const fn case(
 
 /// Two topics, of one and of three partitions.
 fn with_topics(cluster: &mut Cluster) {
-    cluster.topics = vec![Topic::new("orders", &[1]), Topic::new("pay.ments_2-x", &[1, 1, 1])];
+    cluster.topics = vec![
+        Topic::new("orders", &[1]),
+        Topic::new("pay.ments_2-x", &[1, 1, 1]),
+    ];
 }
 
 fn with_login(cluster: &mut Cluster) {
@@ -61,12 +64,32 @@ const RIGHT: &str = "app:s3cr%3Dt%2C%20%C3%BC@";
 /// The states in which kafkajs has to agree.
 const CASES: &[Case] = &[
     case(|_| {}, "", "", None),
-    case(|cluster| cluster.controller = -1, "", "", Some("not_serving: the cluster has no controller")),
-    case(|cluster| cluster.brokers.clear(), "", "", Some("starting: the cluster has no broker yet")),
+    case(
+        |cluster| cluster.controller = -1,
+        "",
+        "",
+        Some("not_serving: the cluster has no controller"),
+    ),
+    case(
+        |cluster| cluster.brokers.clear(),
+        "",
+        "",
+        Some("starting: the cluster has no broker yet"),
+    ),
     case(with_topics, "", "/orders", None),
     case(with_topics, "", "/orders%2Cpay.ments_2-x", None),
-    case(with_topics, "", "/other", Some("not_serving: no such topic: other")),
-    case(with_topics, "", "/orders%2Cother", Some("not_serving: no such topic: other")),
+    case(
+        with_topics,
+        "",
+        "/other",
+        Some("not_serving: no such topic: other"),
+    ),
+    case(
+        with_topics,
+        "",
+        "/orders%2Cother",
+        Some("not_serving: no such topic: other"),
+    ),
     case(
         |cluster| {
             with_topics(cluster);
@@ -113,11 +136,36 @@ const CASES: &[Case] = &[
     case(with_login, RIGHT, "?sasl_mechanism=scram-sha-256", None),
     case(with_login, RIGHT, "?sasl_mechanism=SCRAM-SHA-512", None),
     case(with_login, RIGHT, "", None),
-    case(with_login, "app:wrong@", "?sasl_mechanism=plain", Some("access_denied: Authentication failed")),
-    case(with_login, "app:wrong@", "", Some("access_denied: Authentication failed")),
-    case(with_login, "other:x@", "?sasl_mechanism=scram-sha-256", Some("access_denied: Authentication failed")),
-    case(with_login, "", "", Some("closed: the server closed the connection while asking for the metadata")),
-    case(|_| {}, RIGHT, "", Some("access_denied: the listener has no SASL")),
+    case(
+        with_login,
+        "app:wrong@",
+        "?sasl_mechanism=plain",
+        Some("access_denied: Authentication failed"),
+    ),
+    case(
+        with_login,
+        "app:wrong@",
+        "",
+        Some("access_denied: Authentication failed"),
+    ),
+    case(
+        with_login,
+        "other:x@",
+        "?sasl_mechanism=scram-sha-256",
+        Some("access_denied: Authentication failed"),
+    ),
+    case(
+        with_login,
+        "",
+        "",
+        Some("closed: the server closed the connection while asking for the metadata"),
+    ),
+    case(
+        |_| {},
+        RIGHT,
+        "",
+        Some("access_denied: the listener has no SASL"),
+    ),
     case(
         |cluster| with_mechanisms(cluster, &["GSSAPI", "PLAIN"]),
         RIGHT,
@@ -171,7 +219,8 @@ fn run(case: &Case) -> String {
         Some(reason) => outcome.exits(1).says(&[reason]),
     };
     for Request { version, body, .. } in broker.received(METADATA) {
-        let creates_topics = body[..4] != [0; 4] && body[..4] != [0xff; 4] && body.last() != Some(&0);
+        let creates_topics =
+            body[..4] != [0; 4] && body[..4] != [0xff; 4] && body.last() != Some(&0);
         assert!(!creates_topics, "{url}: version {version}: {body:?}");
     }
     url

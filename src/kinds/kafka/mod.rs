@@ -94,14 +94,21 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-/// The form in which every broker has the scheme: `kafka://a,kafka://b`.
+/// The form in which every broker has the scheme, and the login if there is one:
+/// `kafka://a,kafka://b`.
 fn repeated_scheme(text: &str) -> Option<String> {
-    let (scheme, _) = text.split_once("://")?;
+    let (scheme, rest) = text.split_once("://")?;
     KIND.scheme(scheme)?;
-    let mut brokers = text.split(',').map(|broker| broker.split_once("://"));
-    let is_repeated = |broker: Option<(&str, &str)>| broker.is_some_and(|(other, _)| other == scheme);
-    let one = text.replace(&format!(",{scheme}://"), ",");
-    (one != text && brokers.all(is_repeated)).then_some(one)
+    let separator = format!(",{scheme}://");
+    let (first, others) = rest.split_once(&separator)?;
+    let login = first.rsplit_once('@').map_or("", |(login, _)| login);
+    let mut brokers = vec![first];
+    for broker in others.split(&separator) {
+        let same_login = broker.strip_prefix(login).and_then(|rest| rest.strip_prefix('@'));
+        brokers.push(same_login.unwrap_or(broker));
+    }
+    let has_one_login = brokers[1..].iter().all(|broker| !broker.contains('@'));
+    has_one_login.then(|| format!("{scheme}://{}", brokers.join(",")))
 }
 
 const ACCESS_DENIED: Reason = reason::ACCESS_DENIED.with_hint(
