@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+use super::ACCESS_DENIED;
 use super::login::{Account, Choice, Mechanism, choose};
 use super::metadata::{Broker, Metadata};
 use super::session::Session;
@@ -161,10 +162,10 @@ impl Kafka {
             user,
             password: password.map_or("", Secret::expose),
         });
-        let explained = |why: NotReady| match why.code.as_deref() {
-            // Other numbers have hints of their own.
-            Some("58") => self.login.explain(why, password),
-            _ => why,
+        // The other denials have hints of their own.
+        let explained = |why: NotReady| match why.reason == ACCESS_DENIED {
+            true => self.explain(why, password),
+            false => why,
         };
         let mut session = self.open(at, account, cx).await.map_err(explained)?;
         let metadata = Metadata::ask(&mut session, &self.topics).await;
@@ -172,6 +173,16 @@ impl Kafka {
         let metadata = metadata?;
         let leaders = metadata.leaders(&self.topics)?;
         self.reach(at, &metadata, &leaders, account, cx).await
+    }
+
+    /// A denied login with what may be wrong with it. An account may be one of another mechanism.
+    fn explain(&self, why: NotReady, password: Option<&Secret>) -> NotReady {
+        let why = self.login.explain(why, password);
+        if self.mechanism.is_some() {
+            return why;
+        }
+        let hint = format!("{}; or name the mechanism (?sasl_mechanism=scram-sha-256)", why.hint());
+        why.with_hint(hint)
     }
 
     /// Connects to a broker and logs in.
