@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::ACCESS_DENIED;
 use super::login::{Account, Choice, Mechanism, choose};
@@ -22,7 +22,9 @@ use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The longest that a connection to an advertised address may take, as clients have it (kafkajs 1 s).
 const REACHING: Duration = Duration::from_secs(1);
-/// The most brokers whose addresses are tried.
+/// For how long brokers are tried that may not be needed; an attempt has the connect timeout in all.
+const REACHING_OTHERS: Duration = Duration::from_secs(2);
+/// The most brokers that are tried, of those that are needed and of the others.
 const MOST_TRIED: usize = 8;
 
 /// The longest name of a topic.
@@ -172,7 +174,7 @@ impl Kafka {
         session.end().await;
         let metadata = metadata?;
         let leaders = metadata.leaders(&self.topics)?;
-        self.reach(at, &metadata, &leaders, account, cx).await
+        self.reach(at, &metadata.brokers, &leaders, account, cx).await
     }
 
     /// A denied login with what may be wrong with it. An account may be one of another mechanism.
@@ -223,26 +225,32 @@ impl Kafka {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks whether the application reaches the brokers: all leaders of its topics, or else any.
+    /// Looks whether the application reaches the brokers: it needs all leaders of its topics, or else
+    /// any broker. That others are not reached is a warning.
     async fn reach(
         &self,
         at: &At,
-        metadata: &Metadata,
+        brokers: &[Broker],
         leaders: &[&Broker],
         account: Option<Account<'_>>,
         cx: &Attempt,
     ) -> Result<(), NotReady> {
-        let has_topics = !leaders.is_empty();
-        let brokers = match has_topics {
-            true => leaders.to_vec(),
-            false => metadata.brokers.iter().collect(),
-        };
-        let mut is_any_reached = false;
+        for broker in leaders.iter().take(MOST_TRIED) {
+            self.reach_one(at, broker, account, cx).await?;
+        }
+        let mut others: Vec<_> = brokers.iter().filter(|broker| !leaders.contains(broker)).collect();
+        // As clients do it; the one that has answered is first.
+        fastrand::shuffle(&mut others);
+        others.sort_by_key(|broker| broker.at().as_ref() != Some(at));
+        let mut is_any_reached = !leaders.is_empty();
         let mut failure = None;
-        for broker in brokers.into_iter().take(MOST_TRIED) {
+        let start = Instant::now();
+        for broker in others.into_iter().take(MOST_TRIED) {
+            if start.elapsed() >= REACHING_OTHERS {
+                break;
+            }
             match self.reach_one(at, broker, account, cx).await {
                 Ok(()) => is_any_reached = true,
-                Err(why) if has_topics => return Err(why),
                 Err(why) => failure = failure.or(Some(why)),
             }
         }
