@@ -3,13 +3,10 @@
 use std::net::IpAddr;
 
 use super::session::{Fields, METADATA, Session, refuse, string};
-use super::STARTING;
+use super::{NO_CONTROLLER, STARTING};
 use crate::net::At;
-use crate::probe::{NotReady, Reason, reason};
+use crate::probe::NotReady;
 use crate::targets::{Endpoint, Host};
-
-const NO_CONTROLLER: Reason = reason::NOT_SERVING
-    .with_hint("do the brokers reach the controllers (controller.quorum.voters), and do most of those run?");
 
 /// The first version in which a request says that topics are not to be created by it.
 const WITHOUT_CREATION: i16 = 4;

@@ -43,7 +43,7 @@ pub(super) static KIND: Kind = Kind {
     reasons: &[
         &ACCESS_DENIED,
         &STARTING,
-        &reason::NOT_SERVING,
+        &NOT_SERVING,
         &reason::TLS_FAILED,
         &reason::SERVER_ERROR,
         &CLOSED,
@@ -124,6 +124,19 @@ const NO_SASL: Reason = reason::ACCESS_DENIED.with_hint(
 const STARTING: Reason = reason::STARTING
     .with_seen("the cluster has no broker yet, or a partition has no leader")
     .with_hint("do all brokers of the cluster run? Their logs have the election of leaders");
+const NOT_SERVING: Reason = reason::NOT_SERVING
+    .with_seen(
+        "there is no controller or no such topic, or a broker is not reached at the address that it \
+         advertises",
+    )
+    .with_hint(
+        "set advertised.listeners of the broker to an address that clients reach: in a Compose network \
+         the service's name, not localhost",
+    );
+#[cfg(feature = "kafka")]
+const NO_CONTROLLER: Reason = reason::NOT_SERVING.with_hint(
+    "do the brokers reach the controllers (controller.quorum.voters), and do most of those run?",
+);
 const NO_TOPIC: Reason = reason::NOT_SERVING.with_hint(
     "create the topic (kafka-topics --create), or leave it out of the target if the application creates it",
 );

@@ -11,13 +11,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use super::ACCESS_DENIED;
+use super::{ACCESS_DENIED, NOT_SERVING};
 use super::login::{Account, Choice, Mechanism, choose};
 use super::metadata::{Broker, Metadata};
 use super::session::Session;
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
-use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
+use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The longest that a connection to an advertised address may take, as clients have it (kafkajs 1 s).
@@ -29,11 +29,6 @@ const MOST_TRIED: usize = 8;
 
 /// The longest name of a topic.
 const LONGEST_TOPIC: usize = 249;
-
-const NOT_REACHED: Reason = reason::NOT_SERVING.with_hint(
-    "set advertised.listeners of the broker to an address that clients reach: in a Compose network the \
-     service's name, not localhost",
-);
 
 /// The parameters for one thing, in the words of several programs.
 const MECHANISM: &[&str] = &[
@@ -289,7 +284,7 @@ impl Kafka {
                 Ok(())
             }
             Err(why) => Err(NotReady::new(
-                &NOT_REACHED,
+                &NOT_SERVING,
                 format!(
                     "broker {} advertises {}, which is not reached from here: {why}",
                     broker.id,
