@@ -1,5 +1,6 @@
 //! The brokers, the controller, and the leaders of partitions.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::session::{Fields, METADATA, Session, refuse, string};
@@ -78,15 +79,17 @@ impl Metadata {
         })
     }
 
-    /// The leaders of all partitions of these topics.
-    pub(super) fn leaders(&self, topics: &[String]) -> Result<Vec<&Broker>, NotReady> {
+    /// The leaders of all partitions of these topics, by their numbers.
+    pub(super) fn leaders(&self, topics: &[String]) -> Result<BTreeMap<i32, &Broker>, NotReady> {
         if self.brokers.is_empty() {
             return Err(NotReady::new(&STARTING, "the cluster has no broker yet"));
         }
         if self.controller < 0 {
             return Err(NotReady::new(&NO_CONTROLLER, "the cluster has no controller"));
         }
-        let mut leaders = Vec::new();
+        let brokers = self.brokers.iter().map(|broker| (broker.id, broker));
+        let brokers: HashMap<_, _> = brokers.collect();
+        let mut leaders = BTreeMap::new();
         for name in topics {
             let topic = self.topics.iter().find(|topic| topic.name == *name);
             // An old broker was asked for all topics.
@@ -104,11 +107,9 @@ impl Metadata {
             for Partition { error, index, leader } in partitions {
                 let without_leader = || format!("partition {index} of the topic {name} has no leader");
                 refuse(*error, without_leader())?;
-                let leader = self.brokers.iter().find(|broker| broker.id == *leader);
-                let leader = leader.ok_or_else(|| NotReady::new(&STARTING, without_leader()))?;
-                if !leaders.contains(&leader) {
-                    leaders.push(leader);
-                }
+                let broker = brokers.get(leader);
+                let broker = broker.ok_or_else(|| NotReady::new(&STARTING, without_leader()))?;
+                leaders.insert(*leader, *broker);
             }
         }
         Ok(leaders)

@@ -30,7 +30,7 @@ pub(super) static KIND: Kind = Kind {
         shown: &["sasl_mechanism"],
         others: PARAMETERS,
     },
-    dialects: &[repeated_scheme],
+    dialects: &[listeners],
     options: &[
         "user",
         "tls",
@@ -94,21 +94,27 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-/// The form in which every broker has the scheme, and the login if there is one:
-/// `kafka://a,kafka://b`.
-fn repeated_scheme(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    KIND.scheme(scheme)?;
-    let separator = format!(",{scheme}://");
-    let (first, others) = rest.split_once(&separator)?;
-    let login = first.rsplit_once('@').map_or("", |(login, _)| login);
-    let mut brokers = vec![first];
-    for broker in others.split(&separator) {
-        let same_login = broker.strip_prefix(login).and_then(|rest| rest.strip_prefix('@'));
-        brokers.push(same_login.unwrap_or(broker));
+/// The forms in which every broker has the scheme, and the login if there is one, or in which the
+/// scheme is the listener's: `kafka://a,kafka://b`, `SASL_SSL://a`.
+fn listeners(text: &str) -> Option<String> {
+    let (written, rest) = text.split_once("://")?;
+    let scheme = match &*written.to_ascii_lowercase() {
+        "plaintext" | "sasl_plaintext" => "kafka",
+        "sasl_ssl" | "kafka+sasl_ssl" => "kafka+ssl",
+        _ => KIND.scheme(written)?.name,
+    };
+    let separator = format!(",{written}://");
+    let mut brokers: Vec<_> = rest.split(&separator).collect();
+    let (first, others) = brokers.split_first_mut()?;
+    let login = &first[..first.rfind('@').map_or(0, |at| at + 1)];
+    for broker in &mut *others {
+        *broker = broker.strip_prefix(login).unwrap_or(broker);
     }
-    let has_one_login = brokers[1..].iter().all(|broker| !broker.contains('@'));
-    has_one_login.then(|| format!("{scheme}://{}", brokers.join(",")))
+    // Another login would be taken for a part of the first.
+    let is_clear = !others.iter().any(|broker| broker.contains('@'));
+    let is_usual = KIND.scheme(written).is_some_and(|known| known.name == scheme);
+    let is_other_form = !others.is_empty() || !is_usual;
+    (is_clear && is_other_form).then(|| format!("{scheme}://{}", brokers.join(",")))
 }
 
 const ACCESS_DENIED: Reason = reason::ACCESS_DENIED.with_hint(

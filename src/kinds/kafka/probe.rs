@@ -4,6 +4,7 @@
 //! An application connects to the addresses that it was given only to ask for the others, and then to
 //! those: `localhost:9092`, advertised by a broker in another container, is the usual mistake.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::metadata::{Broker, Metadata};
 use super::session::Session;
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
-use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::probe::{Attempt, NotReady, Probe, Reason, Retry, reason};
 use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The longest that a connection to an advertised address may take, as clients have it (kafkajs 1 s).
@@ -29,6 +30,12 @@ const MOST_TRIED: usize = 8;
 
 /// The longest name of a topic.
 const LONGEST_TOPIC: usize = 249;
+
+/// The broker logs that as a failed login.
+const NO_LOGIN: Reason = Reason {
+    retry: Retry::BackOff,
+    ..reason::CLOSED.with_hint("the listener may ask for a login: kafka://USER:PASSWORD@…")
+};
 
 /// The parameters for one thing, in the words of several programs.
 const MECHANISM: &[&str] = &[
@@ -167,7 +174,13 @@ impl Kafka {
         let mut session = self.open(at, account, cx).await.map_err(explained)?;
         let metadata = Metadata::ask(&mut session, &self.topics).await;
         session.end().await;
-        let metadata = metadata?;
+        let metadata = metadata.map_err(|why| match why.is(&reason::CLOSED) && account.is_none() {
+            true => NotReady {
+                reason: NO_LOGIN,
+                ..why
+            },
+            false => why,
+        })?;
         let leaders = metadata.leaders(&self.topics)?;
         self.reach(at, &metadata.brokers, &leaders, account, cx).await
     }
@@ -226,14 +239,14 @@ impl Kafka {
         &self,
         at: &At,
         brokers: &[Broker],
-        leaders: &[&Broker],
+        leaders: &BTreeMap<i32, &Broker>,
         account: Option<Account<'_>>,
         cx: &Attempt,
     ) -> Result<(), NotReady> {
-        for broker in leaders.iter().take(MOST_TRIED) {
+        for broker in leaders.values().take(MOST_TRIED) {
             self.reach_one(at, broker, account, cx).await?;
         }
-        let mut others: Vec<_> = brokers.iter().filter(|broker| !leaders.contains(broker)).collect();
+        let mut others: Vec<_> = brokers.iter().filter(|broker| !leaders.contains_key(&broker.id)).collect();
         // As clients do it; the one that has answered is first.
         fastrand::shuffle(&mut others);
         others.sort_by_key(|broker| broker.at().as_ref() != Some(at));

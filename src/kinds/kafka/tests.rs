@@ -405,7 +405,7 @@ fn a_password_comes_from_the_target_alone() {
 }
 
 #[test]
-fn every_broker_may_have_the_scheme() {
+fn every_broker_may_have_the_scheme_and_be_written_as_a_listener() {
     let printed = |text| {
         let address = Address::parse(text, KINDS, None, Origin::Application);
         address.map(|address| address.to_string())
@@ -414,6 +414,11 @@ fn every_broker_may_have_the_scheme() {
         ("kafka+ssl://a:9096,kafka+ssl://b:9096", "kafka+ssl://a:9096,b:9096"),
         ("kafka://a,kafka://b:1/orders", "kafka://a:9092,b:1/orders"),
         ("kafka://app:x@a,kafka://b", "kafka://app@a:9092,b:9092"),
+        ("PLAINTEXT://a:1", "kafka://a:1"),
+        ("SASL_PLAINTEXT://app@a:1", "kafka://app@a:1"),
+        ("SASL_SSL://a:1,SASL_SSL://b:1", "kafka+ssl://a:1,b:1"),
+        ("kafka+sasl_ssl://app:x@a", "kafka+ssl://app@a:9092"),
+        ("kafka+other://a", "kafka://a:9092"),
         ("kafka://app:x@a,kafka://app:x@b/t", "kafka://app@a:9092,b:9092/t"),
     ] {
         assert_eq!(printed(text).as_deref(), Ok(expected), "{text}");
