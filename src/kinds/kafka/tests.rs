@@ -270,6 +270,37 @@ async fn a_mechanism_that_the_broker_lacks_is_replaced_on_a_new_connection() {
     is_not_ready(&met, &ACCESS_DENIED, "the listener has the mechanisms PLAIN, SCRAM-SHA-256");
 }
 
+/// Whoever has the user's name alone cannot sign: it is not the broker of the application.
+#[tokio::test]
+async fn a_broker_that_does_not_know_the_password_is_not_believed() {
+    let (ours, mut theirs) = duplex(1 << 16);
+    let cx = crate::kinds::tests::attempt_over(ours);
+    let target = target("kafka://app:s3cret@kafka?sasl_mechanism=scram-sha-256");
+    let server = async move {
+        for number in 1..=4_i32 {
+            let request = receive(&mut theirs).await.expect("a request");
+            let request = String::from_utf8_lossy(&request);
+            let answer = match number {
+                1 => all_versions(),
+                2 => mechanisms(0, &["SCRAM-SHA-256"]),
+                3 => {
+                    let (_, nonce) = request.rsplit_once("r=").expect("a nonce");
+                    token(0, "", format!("r={nonce}more,s=c2FsdA==,i=4096").as_bytes())
+                }
+                _ => token(0, "", b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="),
+            };
+            let frame = session::bytes(&[&number.to_be_bytes()[..], &answer].concat());
+            theirs.write_all(&frame).await.expect("sent");
+        }
+        assert_eq!(receive(&mut theirs).await, None, "a request after the login");
+    };
+    let both = async { tokio::join!(target.probe.attempt(&cx), server) };
+    let both = timeout(Duration::from_secs(20), both).await;
+    let (result, ()) = both.expect("neither side hangs");
+    let why = result.expect_err("not ready");
+    assert!(why.detail.contains("a signature that it cannot have made"), "{why}");
+}
+
 #[tokio::test]
 async fn a_broker_that_repeats_the_password_does_not_have_it_logged() {
     let (all, taken) = (all_versions(), mechanisms(0, &["PLAIN"]));
