@@ -342,7 +342,10 @@ async fn an_address_that_is_none_is_not_reached() {
     for (host, port) in [("", 9092), ("a b", 9092), ("kafka", 0), ("kafka", 65536), ("kafka", -1)] {
         let answers = [&*all_versions(), &metadata(&[(1, host, port)], 1)];
         let met = meet(TARGET, Route::Private, &[&answers], 1000).await;
-        is_not_ready(&met, &reason::NOT_SERVING, &format!("broker 1 advertises {host}:{port}, which"));
+        let detail = format!(
+            "broker 1 advertises {host}:{port}, which is not reached from here: unresolved: that is no address"
+        );
+        is_not_ready(&met, &reason::NOT_SERVING, &detail);
     }
     let answers = [&*all_versions(), &metadata(&[(1, "::1", 9092)], 1)];
     let met = meet("kafka://[::1]", Route::Private, &[&answers], 1000).await;
