@@ -143,7 +143,8 @@ impl Session<'_> {
         let mut fields = Fields(&response);
         let answer = (|| Some((fields.i16()?, fields.string()?, fields.bytes()?.to_vec())))();
         let (error, words, answer) = answer.ok_or_else(|| self.cx.unexpected())?;
-        refuse(error, words)?;
+        let has_words = !words.trim().is_empty();
+        refuse(error, if has_words { words } else { "the broker denies the login".to_owned() })?;
         Ok(answer)
     }
 }

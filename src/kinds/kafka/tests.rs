@@ -317,6 +317,18 @@ async fn a_broker_that_repeats_the_password_does_not_have_it_logged() {
 }
 
 #[tokio::test]
+async fn a_denial_without_words_is_described() {
+    let (all, taken) = (all_versions(), mechanisms(0, &["PLAIN"]));
+    for words in ["", " "] {
+        let denied = token(58, words, b"");
+        let login: &[&[u8]] = &[&all, &taken, &denied];
+        let text = "kafka://app:s3cret@kafka?sasl_mechanism=plain";
+        let met = meet(text, Route::Private, &[login], 1000).await;
+        is_not_ready(&met, &ACCESS_DENIED, "the broker denies the login");
+    }
+}
+
+#[tokio::test]
 async fn brokers_that_are_not_reached_are_named() {
     let all = all_versions();
     // There is one connection alone.
