@@ -249,7 +249,7 @@ impl Kafka {
         let mut others: Vec<_> = brokers.iter().filter(|broker| !leaders.contains_key(&broker.id)).collect();
         // As clients do it; the one that has answered is first.
         fastrand::shuffle(&mut others);
-        others.sort_by_key(|broker| broker.at().as_ref() != Some(at));
+        others.sort_by_cached_key(|broker| broker.at().as_ref() != Some(at));
         let mut is_any_reached = !leaders.is_empty();
         let mut failure = None;
         let start = Instant::now();
@@ -296,14 +296,23 @@ impl Kafka {
                 session.end().await;
                 Ok(())
             }
-            Err(why) => Err(NotReady::new(
-                &NOT_SERVING,
-                format!(
+            Err(why) => {
+                let detail = format!(
                     "broker {} advertises {}, which is not reached from here: {why}",
                     broker.id,
                     broker.advertised()
-                ),
-            )),
+                );
+                // The other broker has answered, even if this one has noticed nothing.
+                let retry = match why.reason.retry {
+                    Retry::Soon => NOT_SERVING.retry,
+                    retry => retry,
+                };
+                let reason = Reason {
+                    retry,
+                    ..NOT_SERVING
+                };
+                Err(NotReady::new(&reason, detail))
+            }
         }
     }
 }

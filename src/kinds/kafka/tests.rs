@@ -11,7 +11,7 @@ use super::*;
 use crate::kinds::KINDS;
 use crate::kinds::tests::target_of;
 use crate::net::{Route, Stream};
-use crate::probe::{Attempt, NotReady, Stop};
+use crate::probe::{Attempt, NotReady, Retry, Stop};
 use crate::targets::{Address, Origin, Target};
 
 /// Where the broker of `metadata` is, according to itself.
@@ -337,6 +337,8 @@ async fn brokers_that_are_not_reached_are_named() {
     let met = meet(TARGET, Route::Private, &[&[&all, &metadata(&brokers, 2)]], 1000).await;
     is_not_ready(&met, &reason::NOT_SERVING, unreached);
     assert_eq!(met.warning, None);
+    let why = met.result.expect_err("not ready");
+    assert_eq!(why.reason.retry, Retry::Politely);
     // Another broker is.
     let brokers = [(2, "localhost", 9092), (1, "kafka", 9092)];
     let met = meet(TARGET, Route::Private, &[&[&all, &metadata(&brokers, 2)]], 1000).await;
@@ -347,6 +349,20 @@ async fn brokers_that_are_not_reached_are_named() {
     let connections: &[&[&[u8]]] = &[&[&all, &metadata(&brokers, 2)], &[&all]];
     let met = meet(TARGET, Route::Private, connections, 1000).await;
     assert_eq!((met.result, met.warning), (Ok(()), None));
+}
+
+#[tokio::test]
+async fn a_login_that_is_denied_elsewhere_is_repeated_as_rarely_as_here() {
+    let (all, taken) = (all_versions(), mechanisms(0, &["PLAIN"]));
+    let (let_in, denied) = (token(0, "", b""), token(58, "no such user", b""));
+    let elsewhere = metadata(&[(1, "elsewhere", 9092)], 1);
+    let here: &[&[u8]] = &[&all, &taken, &let_in, &elsewhere];
+    let there: &[&[u8]] = &[&all, &taken, &denied];
+    let text = "kafka://app:s3cret@kafka?sasl_mechanism=plain";
+    let met = meet(text, Route::Private, &[here, there], 1000).await;
+    is_not_ready(&met, &reason::NOT_SERVING, "elsewhere:9092, which is not reached from here: access_denied: no such user");
+    let why = met.result.expect_err("not ready");
+    assert_eq!(why.reason.retry, Retry::Denied);
 }
 
 #[tokio::test]
