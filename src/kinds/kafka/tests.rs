@@ -396,6 +396,29 @@ async fn a_broker_that_does_not_answer_holds_nothing_up() {
     assert!(why.detail.contains("no answer while asking for the protocol's versions"), "{why}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn brokers_that_may_not_be_needed_hold_up_an_attempt_for_three_seconds_at_most() {
+    let others = ["a", "b", "c", "d", "e", "f"].map(|host| (7, host, 9092));
+    for (first, is_ready) in [("kafka", true), ("elsewhere", false)] {
+        let (ours, theirs) = duplex(1 << 16);
+        let (mut streams, mut silent) = (vec![Stream::new(ours, Route::Private)], Vec::new());
+        for _ in 0..=others.len() {
+            let (ours, theirs) = duplex(1 << 16);
+            streams.push(Stream::new(ours, Route::Private));
+            silent.push(theirs);
+        }
+        let cx = Attempt::over(Arc::default(), streams, Stop::default());
+        let brokers = [&[(1, first, 9092)], &others[..]].concat();
+        let (all, brokers) = (all_versions(), metadata(&brokers, 1));
+        let answers: &[&[u8]] = &[&all, &brokers];
+        let target = target(TARGET);
+        let attempt = timeout(Duration::from_millis(3500), target.probe.attempt(&cx));
+        let (result, _) = tokio::join!(attempt, serve(theirs, answers, 1000));
+        assert_eq!(result.expect("in time").is_ok(), is_ready);
+        assert_eq!(cx.warning().is_some(), is_ready);
+    }
+}
+
 /// What a target is understood as.
 fn description(text: &str) -> String {
     let parts = target(text).description();
