@@ -26,6 +26,7 @@ kinds! {
     redis
     amqp
     kafka
+    grpc
     unix
     dns
     exec

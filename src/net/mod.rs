@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+#[cfg(any(feature = "http", feature = "grpc"))]
+pub mod limited;
 pub mod names;
 #[cfg(feature = "tls")]
 pub mod tls;

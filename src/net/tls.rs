@@ -32,6 +32,8 @@ pub struct Tls {
     pub authorities: Vec<CertificateDer<'static>>,
     /// Our own certificate, for servers that ask for one.
     pub identity: Option<Identity>,
+    /// The protocol that the server has to choose (ALPN), if the kind has one.
+    pub protocol: Option<&'static [u8]>,
 }
 
 /// A client's certificate, with those of the authorities between, and its key.
@@ -208,12 +210,13 @@ impl Roots {
             .map_err(|error| failed(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
-        let config = match &how.identity {
+        let mut config = match &how.identity {
             None => config.with_no_client_auth(),
             Some(Identity { certificates, key }) => config
                 .with_client_auth_cert(certificates.clone(), key.clone_key())
                 .map_err(|error| failed(format!("the client certificate: {error}")))?,
         };
+        config.alpn_protocols = how.protocol.iter().map(|name| name.to_vec()).collect();
         let connector = TlsConnector::from(Arc::new(config));
         let connected = connector.connect(name, stream.io).await;
         let io = connected.map_err(|error| {
@@ -223,6 +226,12 @@ impl Roots {
                 _ => cx.broken(&error),
             }
         })?;
+        if how.protocol.is_some() && io.get_ref().1.alpn_protocol() != how.protocol {
+            return Err(NotReady::new(
+                &PROTOCOL,
+                "the server has not chosen the protocol (ALPN)",
+            ));
+        }
         let io = Box::new(io);
         Ok((Stream { io, ..stream }, verifier))
     }
@@ -305,6 +314,7 @@ pub const NOTHING_IN_COMMON: Reason = reason::TLS_FAILED.with_hint(
 );
 /// The server answers, and not in TLS.
 pub const NOT_TLS: Reason = reason::TLS_FAILED.with_hint("is TLS enabled on this port?");
+const PROTOCOL: Reason = reason::TLS_FAILED.with_hint("is this the right port?");
 const CLIENT_CERTIFICATE: Reason = reason::TLS_FAILED.with_hint(
     "name a certificate that the server accepts, and its key (WAIT_TLS_CERT_FILE, WAIT_TLS_KEY_FILE)",
 );
@@ -415,6 +425,9 @@ fn handshake_failure(error: &Error) -> NotReady {
             NOTHING_IN_COMMON,
             "the server has no TLS version or cipher suite in common",
         ),
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            (PROTOCOL, "the server does not speak the protocol (ALPN)")
+        }
         Error::AlertReceived(AlertDescription::CertificateRequired) => (
             CLIENT_CERTIFICATE,
             "the server requires a client certificate",

@@ -477,6 +477,7 @@ impl Defaults<'_> {
             verification,
             authorities,
             identity,
+            protocol: None,
         })
     }
 

@@ -1,9 +1,7 @@
 //! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
 
 use std::fmt;
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,11 +14,11 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::HTTP_STATUS;
-use crate::net::{At, Io};
+use crate::net::At;
+use crate::net::limited::{Limited, Seen};
 use crate::net::tls::{NOT_TLS, Tls, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
@@ -33,9 +31,6 @@ const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
 /// The longest response, in bytes, interim responses included; the body is not read to its end.
 const LONGEST_RESPONSE: usize = 128 * 1024;
-/// The most that is read of it at once, in bytes: to read what may be thousands of interim responses
-/// takes its time, which others wait for.
-const LONGEST_PART: usize = 4 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
@@ -159,19 +154,18 @@ impl Http {
             })?;
         }
         cx.phase("waiting for the response");
+        let stream = Limited::new(stream.io, LONGEST_RESPONSE);
+        let seen = stream.seen();
+        let failed = |error| failed(&error, &seen, cx);
         // As lenient as browsers and curl: the status alone counts.
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MOST_HEADERS)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
-            .handshake(TokioIo::new(Limited {
-                io: stream.io,
-                left: LONGEST_RESPONSE,
-                is_others_turn: false,
-            }))
+            .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| failed(&error, cx))?;
+            .map_err(failed)?;
         let response = pin!(sender.send_request(self.request()?));
         // The connection moves only while it is polled, and is gone with this attempt.
         let mut connection = pin!(connection);
@@ -179,7 +173,7 @@ impl Http {
             Either::Left((response, _)) => response,
             Either::Right((_, response)) => response.await,
         };
-        let response = response.map_err(|error| failed(&error, cx))?;
+        let response = response.map_err(failed)?;
         let status = response.status();
         let mut body = Vec::new();
         let _ = timeout(BODY, select(pin!(read(response, &mut body)), connection)).await;
@@ -218,60 +212,6 @@ impl Http {
     }
 }
 
-/// A connection that gives no more than a number of bytes, and lets others go on after each part.
-/// Interim responses without end would be read without end, at the cost of every other target.
-struct Limited {
-    io: Box<dyn Io>,
-    left: usize,
-    /// Whether the next part has to wait.
-    is_others_turn: bool,
-}
-
-impl AsyncRead for Limited {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left == 0 {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a response without end",
-            )));
-        }
-        if std::mem::take(&mut self.is_others_turn) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let mut part = [0; LONGEST_PART];
-        let longest = LONGEST_PART.min(self.left).min(buffer.remaining());
-        let mut part = ReadBuf::new(&mut part[..longest]);
-        ready!(Pin::new(&mut self.io).poll_read(context, &mut part))?;
-        buffer.put_slice(part.filled());
-        self.left -= part.filled().len();
-        self.is_others_turn = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Limited {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-}
-
 async fn read(response: Response<Incoming>, into: &mut Vec<u8>) {
     let mut body = response.into_body();
     while let Some(Ok(frame)) = body.frame().await {
@@ -293,10 +233,9 @@ fn first_line(body: &[u8]) -> String {
     }
 }
 
-fn failed(error: &hyper::Error, cx: &Attempt) -> NotReady {
-    let source = std::error::Error::source(error);
-    if let Some(error) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
-        return cx.broken(error);
+fn failed(error: &hyper::Error, seen: &Seen, cx: &Attempt) -> NotReady {
+    if let Some(why) = seen.failure(cx) {
+        return why;
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return cx.closed();

@@ -1,0 +1,251 @@
+//! One call of `grpc.health.v1.Health/Check`, over HTTP/2.
+
+use std::io::Cursor;
+use std::pin::pin;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, select};
+use h2::Reason as Code;
+use h2::client::{self, SendRequest};
+use http::{HeaderValue, Method, Request, Uri, header};
+use tokio::time::timeout;
+
+use super::health::{self, LONGEST_BODY, Response};
+use super::{KIND, PROTOCOL};
+use crate::net::limited::{Limited, Seen};
+use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::{At, Stream};
+use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::targets::{Address, Defaults, Expected, Host, Login};
+
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const METHOD: &str = "/grpc.health.v1.Health/Check";
+
+/// The most that is read, in bytes, settings and pings included.
+const LONGEST_RESPONSE: usize = 64 * 1024;
+/// The longest list of headers, in bytes.
+const LONGEST_HEADERS: u32 = 16 * 1024;
+/// The longest that a goodbye may take: the result is known by then.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A server and the service to ask for.
+#[derive(Debug)]
+struct Grpc {
+    at: At,
+    tls: Option<Tls>,
+    uri: Uri,
+    /// The service is in the place of the database.
+    login: Login,
+}
+
+pub(super) fn parse(
+    address: &mut Address,
+    defaults: &Defaults<'_>,
+) -> Result<Box<dyn Probe>, Expected> {
+    let login = defaults.login(address)?;
+    let tls = match address.tls_mode()? {
+        None if address.scheme.is_tls => TlsMode::Require(Verification::AuthorityAndName),
+        None => TlsMode::Off,
+        Some(TlsMode::Prefer) => {
+            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
+        }
+        Some(mode) => mode,
+    };
+    let endpoint = &address.endpoint;
+    let authority = match &endpoint.host {
+        // The zone means something to this machine alone.
+        Host::Zoned(host, _) => format!("[{host}]:{}", endpoint.port),
+        _ => endpoint.to_string(),
+    };
+    let uri = Uri::builder()
+        .scheme(if tls == TlsMode::Off { "http" } else { "https" })
+        .authority(authority)
+        .path_and_query(METHOD)
+        .build()
+        .map_err(|_| Expected::new("expected a host that can be named in a request"))?;
+    Ok(Box::new(Grpc {
+        at: address.at()?,
+        tls: match tls {
+            TlsMode::Off => None,
+            mode => Some(Tls {
+                protocol: Some(b"h2"),
+                ..defaults.tls(address, mode.verification(), None)?
+            }),
+        },
+        uri,
+        login,
+    }))
+}
+
+impl Probe for Grpc {
+    fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
+        self.check(cx).boxed()
+    }
+
+    fn description(&self) -> Vec<(&'static str, String)> {
+        let tls = self.tls.as_ref();
+        let mode = tls.map_or(TlsMode::Off, |tls| TlsMode::Require(tls.verification));
+        let login = self.login.description().into_iter();
+        login
+            .map(|(name, value)| match name {
+                "database" => ("service", value),
+                _ => (name, value),
+            })
+            .chain([("TLS", mode.to_string())])
+            .collect()
+    }
+
+    fn verifies_certificates(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+    }
+}
+
+impl Grpc {
+    async fn check(&self, cx: &Attempt) -> Result<(), NotReady> {
+        let Login {
+            user,
+            password,
+            database: service,
+        } = &self.login;
+        let password = match password {
+            Some(password) => Some(cx.password(password).await?),
+            None => None,
+        };
+        let credentials = (user.is_some() || password.is_some()).then(|| {
+            let user = user.as_deref().unwrap_or_default();
+            let password = password.as_ref().map_or("", |password| password.expose());
+            STANDARD.encode(format!("{user}:{password}"))
+        });
+        let mut stream = cx.connect(&self.at).await?;
+        if let Some(tls) = &self.tls {
+            stream = cx.tls(stream, tls).await?;
+        }
+        let request = self.request(credentials.as_deref());
+        let response = call(stream, request, health::request(service.as_deref()), cx).await?;
+        response.judge(service.as_deref()).map_err(|mut why| {
+            let Some(credentials) = credentials else {
+                return why;
+            };
+            why.detail = why.detail.replace(&credentials, "…");
+            self.login.explain(why, password.as_deref())
+        })
+    }
+
+    fn request(&self, credentials: Option<&str>) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_TYPE, "application/grpc"),
+            (header::TE, "trailers"),
+            (header::USER_AGENT, USER_AGENT),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let basic = credentials.map(|credentials| format!("Basic {credentials}"));
+        if let Some(Ok(basic)) = basic.map(HeaderValue::try_from) {
+            headers.insert(header::AUTHORIZATION, basic);
+        }
+        request
+    }
+}
+
+/// Makes a call and takes leave of the server.
+async fn call(
+    stream: Stream,
+    request: Request<()>,
+    body: Vec<u8>,
+    cx: &Attempt,
+) -> Result<Response, NotReady> {
+    cx.phase("waiting for the response");
+    let stream = Limited::new(stream.io, LONGEST_RESPONSE);
+    let seen = stream.seen();
+    let failed = |error: h2::Error| failed(&error, &seen, cx);
+    let connected = client::Builder::new()
+        .enable_push(false)
+        .max_header_list_size(LONGEST_HEADERS)
+        .handshake(stream)
+        .await;
+    let (sender, connection) = connected.map_err(failed)?;
+    let exchange = pin!(exchange(sender, request, body, cx));
+    // The connection moves only while it is polled.
+    let mut connection = pin!(connection);
+    let response = match select(exchange, connection.as_mut()).await {
+        Either::Left((response, _)) => {
+            // It ends with a GOAWAY, because nothing uses it any more.
+            let _ = timeout(GOODBYE, connection).await;
+            response
+        }
+        Either::Right((_, exchange)) => exchange.await,
+    };
+    response.map_err(failed)
+}
+
+/// Sends a request and reads the response.
+async fn exchange(
+    sender: SendRequest<Cursor<Vec<u8>>>,
+    request: Request<()>,
+    body: Vec<u8>,
+    cx: &Attempt,
+) -> Result<Response, h2::Error> {
+    let mut sender = sender.ready().await?;
+    let (response, mut sending) = sender.send_request(request, false)?;
+    sending.send_data(Cursor::new(body), true)?;
+    let (head, mut receiving) = response.await?.into_parts();
+    cx.talking();
+    let mut response = Response {
+        status: head.status,
+        headers: head.headers,
+        ..Response::default()
+    };
+    while response.has_message() {
+        match receiving.data().await {
+            Some(part) => response.body.extend_from_slice(&part?),
+            None => {
+                response.trailers = receiving.trailers().await?.unwrap_or_default();
+                break;
+            }
+        }
+        if response.body.len() > LONGEST_BODY {
+            break;
+        }
+    }
+    Ok(response)
+}
+
+/// The reason that a call failed for.
+fn failed(error: &h2::Error, seen: &Seen, cx: &Attempt) -> NotReady {
+    const OTHER_VERSION: &str = "the server speaks HTTP/1: is this a web service's port?";
+    /// The first frame's: SETTINGS.
+    const TYPE: (usize, u8) = (3, 4);
+
+    if let Some(why) = seen.failure(cx) {
+        return why;
+    }
+    let start = seen.start();
+    if start.get(TYPE.0).is_some_and(|found| *found != TYPE.1) {
+        let why = cx.another_protocol(&start);
+        return match start.starts_with(b"HTTP/1") {
+            true => why.with_hint(OTHER_VERSION),
+            false => why,
+        };
+    }
+    match error.reason() {
+        None => cx.closed(),
+        Some(Code::NO_ERROR) if error.is_go_away() => {
+            NotReady::new(&reason::SHUTTING_DOWN, "the server closes its connections (GOAWAY)")
+        }
+        Some(Code::HTTP_1_1_REQUIRED) => cx.unexpected().with_hint(OTHER_VERSION),
+        Some(code) if error.is_remote() => {
+            let name = format!("{code:?}");
+            let detail = format!("the server has ended the call ({name})");
+            KIND.error(&name, detail)
+        }
+        Some(code) => NotReady::new(&PROTOCOL, format!("an answer that is not HTTP/2 ({code:?})")),
+    }
+}
