@@ -175,15 +175,19 @@ async fn call(
     let exchange = pin!(exchange(sender, request, body, cx));
     // The connection moves only while it is polled.
     let mut connection = pin!(connection);
-    let response = match select(exchange, connection.as_mut()).await {
+    match select(exchange, connection.as_mut()).await {
         Either::Left((response, _)) => {
             // It ends with a GOAWAY, because nothing uses it any more.
             let _ = timeout(GOODBYE, connection).await;
-            response
+            response.map_err(failed)
         }
-        Either::Right((_, exchange)) => exchange.await,
-    };
-    response.map_err(failed)
+        // The response may have come before the end; that there is none, the exchange is not always told.
+        Either::Right((ended, exchange)) => match (exchange.now_or_never(), ended) {
+            (Some(response), _) => response.map_err(failed),
+            (None, Err(error)) => Err(failed(error)),
+            (None, Ok(())) => Err(cx.closed()),
+        },
+    }
 }
 
 /// Sends a request and reads the response.
@@ -221,19 +225,17 @@ async fn exchange(
 /// The reason that a call failed for.
 fn failed(error: &h2::Error, seen: &Seen, cx: &Attempt) -> NotReady {
     const OTHER_VERSION: &str = "the server speaks HTTP/1: is this a web service's port?";
-    /// The first frame's: SETTINGS.
-    const TYPE: (usize, u8) = (3, 4);
 
     if let Some(why) = seen.failure(cx) {
         return why;
     }
-    let start = seen.start();
-    if start.get(TYPE.0).is_some_and(|found| *found != TYPE.1) {
-        let why = cx.another_protocol(&start);
-        return match start.starts_with(b"HTTP/1") {
-            true => why.with_hint(OTHER_VERSION),
-            false => why,
-        };
+    match seen.start()[..] {
+        // The first frame is SETTINGS, and short.
+        [] | [0, _, _, 4, ..] => {}
+        ref start @ [b'H', b'T', b'T', ..] => {
+            return cx.another_protocol(start).with_hint(OTHER_VERSION);
+        }
+        ref start => return cx.another_protocol(start),
     }
     match error.reason() {
         None => cx.closed(),
