@@ -18,8 +18,6 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("elasticsearch", 9200),
     ("etcd", 2379),
     ("ftp", 21),
-    ("grpc", 50051),
-    ("grpcs", 443),
     ("imap", 143),
     ("imaps", 993),
     ("influxdb", 8086),

@@ -89,7 +89,7 @@ impl Drop for Server {
 }
 
 /// The folder that the drivers are installed in, once for each lock file.
-fn installed() -> &'static Path {
+pub fn installed() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drivers");

@@ -16,6 +16,7 @@ mod exec;
 mod faults;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod grpc;
 mod handover;
 mod http;
 mod image;
