@@ -94,6 +94,7 @@ const NO_HEALTH_SERVICE: Reason = Reason {
 
 /// The server has had the request.
 const CLOSED: Reason = Reason {
+    hint: "does the server speak TLS (grpcs://)? A published port is open before its container listens",
     retry: Retry::Politely,
     ..reason::CLOSED
 };

@@ -207,17 +207,12 @@ async fn exchange(
         headers: head.headers,
         ..Response::default()
     };
-    while response.has_message() {
-        match receiving.data().await {
-            Some(part) => response.body.extend_from_slice(&part?),
-            None => {
-                response.trailers = receiving.trailers().await?.unwrap_or_default();
-                break;
-            }
-        }
-        if response.body.len() > LONGEST_BODY {
+    while response.has_message() && response.body.len() <= LONGEST_BODY {
+        let Some(part) = receiving.data().await else {
+            response.trailers = receiving.trailers().await?.unwrap_or_default();
             break;
-        }
+        };
+        response.body.extend_from_slice(&part?);
     }
     Ok(response)
 }
