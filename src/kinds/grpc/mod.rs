@@ -16,6 +16,7 @@ pub(super) static KIND: Kind = Kind {
     title: "gRPC",
     schemes: &[Scheme::plain("grpc", 50051), Scheme::tls("grpcs", 443)],
     settings: &[],
+    several_hosts: false,
     parameters: Parameters::Known {
         shown: &["socket"],
         others: &[],
