@@ -375,6 +375,13 @@ impl Address {
         option(&self.options, name)
     }
 
+    /// The values of an option that may be repeated.
+    #[cfg(feature = "http")]
+    pub fn options_named(&self, name: &str) -> impl Iterator<Item = &str> {
+        let options = self.options.iter().filter(move |(known, _)| known == name);
+        options.map(|(_, value)| value.expose())
+    }
+
     /// Whether an option is set that is one by its name alone.
     ///
     /// # Errors

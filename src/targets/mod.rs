@@ -20,7 +20,7 @@ use humantime::format_duration;
 
 use crate::net::At;
 #[cfg(feature = "tls")]
-use crate::net::tls::{Identity, Tls, Verification, certificates_from_pem};
+use crate::net::tls::{Identity, Tls, TlsMode, Verification, certificates_from_pem};
 use crate::probe::{NotReady, Probe, reason};
 #[cfg(feature = "tls")]
 use crate::settings::environment;
@@ -418,6 +418,26 @@ impl Defaults<'_> {
             (None, Some(path)) => from_file(&path, format!("{variable}_PASSWORD_FILE")),
             (None, None) => Ok(None),
         }
+    }
+
+    /// TLS as the option `tls` asks for it, or else verified TLS or none; for servers that have it on a
+    /// port of its own, so that there is none to prefer.
+    ///
+    /// # Errors
+    /// As of [`tls`](Self::tls), and for the mode `prefer`.
+    #[cfg(feature = "tls")]
+    pub fn tls_or_none(&self, address: &Address, is_tls: bool) -> Result<Option<Tls>, Expected> {
+        let verification = match address.tls_mode()? {
+            None if is_tls => Verification::AuthorityAndName,
+            None | Some(TlsMode::Off) => return Ok(None),
+            Some(TlsMode::Require(verification)) => verification,
+            Some(TlsMode::Prefer) => {
+                return Err(Expected::new(
+                    "expected tls to be off, require, verify-ca or verify-full",
+                ));
+            }
+        };
+        Ok(Some(self.tls(address, verification, None)?))
     }
 
     /// How TLS is to be made, with the files that the target's options, a parameter or the variables

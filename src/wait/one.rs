@@ -27,6 +27,9 @@ const TELLING: Duration = Duration::from_secs(1);
 const GRACE_OF_LOGINS: Duration = Duration::from_millis(100);
 const GRACE_OF_STATEMENTS: Duration = Duration::from_millis(500);
 
+/// The time before the deadline for a last attempt at a server that asks for a longer pause.
+const LAST_ATTEMPT: Duration = Duration::from_millis(500);
+
 /// How long the second of two connections is kept that the server does not answer, at first; then
 /// twice as long. A server that thaws finds each that was given up, and may count it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -125,13 +128,22 @@ impl Wait {
                     retry = Retry::Politely; // the server has noticed it
                 }
             }
+            let asked = why.retry_after.filter(|_| timing.interval.is_none());
             self.reporter.not_ready(why, !is_single);
             if is_single {
                 break false;
             }
             let waited = self.start.elapsed();
             let pause = pace.pause(timing.interval, waited, retry, fastrand::f64());
-            let begin = Instant::now().checked_add(pause);
+            let now = Instant::now();
+            let pause = match asked {
+                None => Some(pause),
+                Some(asked) => {
+                    let left = end.map(|end| end.saturating_duration_since(now));
+                    schedule::as_asked(pause, asked, left, LAST_ATTEMPT.max(login * 3))
+                }
+            };
+            let begin = pause.and_then(|pause| now.checked_add(pause));
             let is_in_time = |begin: &Instant| end.is_none_or(|end| *begin + login * 2 < end);
             next = begin.filter(|begin| is_in_time(begin) && !trials.is_working());
         };

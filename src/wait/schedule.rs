@@ -74,6 +74,22 @@ impl Pace {
     }
 }
 
+/// The pause where the server asks for one, `left` before the deadline. If it asks for more than is left,
+/// the last attempt comes when there is just enough time for one, `room`: the wait would end anyway, so
+/// that it costs the server one request, and it may be the one that succeeds. After it there is none.
+pub(super) fn as_asked(
+    pause: Duration,
+    asked: Duration,
+    left: Option<Duration>,
+    room: Duration,
+) -> Option<Duration> {
+    let asked = match left {
+        Some(left) if asked >= left => left.checked_sub(room)?,
+        _ => asked,
+    };
+    Some(pause.max(asked))
+}
+
 /// How long an attempt may hear nothing before another connection is begun beside it.
 pub(super) fn pace(interval: Option<Duration>, waited: Duration) -> Duration {
     match interval {
@@ -119,6 +135,24 @@ mod tests {
             ends.sort();
             let ends = ends.map(|end| end.as_millis() as u64);
             assert_eq!(ends, [least, most], "{retry:?} {times} after {waited} ms");
+        }
+    }
+
+    #[test]
+    fn a_server_may_ask_for_a_longer_pause_but_for_the_last_attempt() {
+        for (pause, asked, left, expected) in [
+            (100, 0, Some(9_000), Some(100)),
+            (100, 3_000, Some(9_000), Some(3_000)),
+            (100, 3_000, None, Some(3_000)),
+            (100, 9_000, Some(9_000), Some(8_500)),
+            (100, 60_000, Some(9_000), Some(8_500)),
+            (100, 60_000, Some(550), Some(100)),
+            (100, 60_000, Some(499), None),
+            (100, 60_000, Some(0), None),
+            (100, 300, Some(499), Some(300)),
+        ] {
+            let found = as_asked(ms(pause), ms(asked), left.map(ms), ms(500));
+            assert_eq!(found, expected.map(ms), "{asked} of {left:?}");
         }
     }
 

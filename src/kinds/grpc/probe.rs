@@ -46,14 +46,7 @@ pub(super) fn parse(
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
     let login = defaults.login(address)?;
-    let tls = match address.tls_mode()? {
-        None if address.scheme.is_tls => TlsMode::Require(Verification::AuthorityAndName),
-        None => TlsMode::Off,
-        Some(TlsMode::Prefer) => {
-            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-        }
-        Some(mode) => mode,
-    };
+    let tls = defaults.tls_or_none(address, address.scheme.is_tls)?;
     let endpoint = &address.endpoint;
     let authority = match &endpoint.host {
         // The zone means something to this machine alone.
@@ -61,20 +54,17 @@ pub(super) fn parse(
         _ => endpoint.to_string(),
     };
     let uri = Uri::builder()
-        .scheme(if tls == TlsMode::Off { "http" } else { "https" })
+        .scheme(if tls.is_some() { "https" } else { "http" })
         .authority(authority)
         .path_and_query(METHOD)
         .build()
         .map_err(|_| Expected::new("expected a host that can be named in a request"))?;
     Ok(Box::new(Grpc {
         at: address.at()?,
-        tls: match tls {
-            TlsMode::Off => None,
-            mode => Some(Tls {
-                protocol: Some(b"h2"),
-                ..defaults.tls(address, mode.verification(), None)?
-            }),
-        },
+        tls: tls.map(|tls| Tls {
+            protocol: Some(b"h2"),
+            ..tls
+        }),
         uri,
         login,
     }))

@@ -1,25 +1,26 @@
-//! A GET that is answered with a status from 200 to 399, as Kubernetes judges.
+//! A request that is answered with a status from 200 to 399, as Kubernetes judges, or as the target says.
 
 use std::fmt;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, select};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, header};
+use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::HTTP_STATUS;
+use super::options::{Options, retry_after};
+use super::{HTTP_STATUS, WITHOUT_TEXT};
 use crate::net::At;
 use crate::net::limited::{Limited, Seen};
-use crate::net::tls::{NOT_TLS, Tls, Verification};
+use crate::net::tls::{NOT_TLS, Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
 
@@ -31,11 +32,15 @@ const LONGEST_BODY: usize = 16 * 1024;
 const BODY: Duration = Duration::from_millis(50);
 /// The longest response, in bytes, interim responses included; the body is not read to its end.
 const LONGEST_RESPONSE: usize = 128 * 1024;
+/// The longest part of a body in which a text is looked for, in bytes.
+const LONGEST_SEARCHED: usize = 512 * 1024;
 /// The longest part of a body that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
 /// The shortest value of a query that is taken for a secret, in bytes.
 const SHORTEST_SECRET: usize = 4;
+/// The same of a part of a header's value, such as the token after `Bearer`.
+const SHORTEST_SECRET_PART: usize = 8;
 
 /// The most headers that a response may have.
 const MOST_HEADERS: usize = 1000;
@@ -64,6 +69,7 @@ struct Http {
     authority: String,
     /// For basic authentication.
     credentials: Option<Secret>,
+    options: Options,
     /// The parts of the request that are secret: a service may repeat them.
     confidential: Confidential,
 }
@@ -95,12 +101,10 @@ pub(super) fn parse(
         let password = address.password.as_ref().map_or("", Secret::expose);
         Secret::new(STANDARD.encode(format!("{user}:{password}")))
     });
+    let options = Options::of(address)?;
     Ok(Box::new(Http {
         confidential: Confidential(secrets(address, credentials.as_ref())),
-        tls: match address.scheme.is_tls {
-            true => Some(defaults.tls(address, Verification::AuthorityAndName, None)?),
-            false => None,
-        },
+        tls: defaults.tls_or_none(address, address.scheme.is_tls)?,
         uri: Secret::new(uri),
         authority: match address.scheme.default_port == Some(endpoint.port) {
             true => endpoint.host.to_string(),
@@ -108,6 +112,7 @@ pub(super) fn parse(
         },
         endpoint,
         credentials,
+        options,
     }))
 }
 
@@ -123,28 +128,38 @@ fn secrets(address: &Address, credentials: Option<&Secret>) -> Vec<Secret> {
         let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
         [value.to_owned(), decoded]
     });
-    let login = address.password.iter().chain(credentials);
-    let login = login.filter(|secret| !secret.expose().is_empty());
-    login.cloned().chain(values.map(Secret::new)).collect()
+    let headers = address.options_named("header").flat_map(|header| {
+        let value = header.split_once(':').map_or("", |(_, value)| value.trim());
+        let is_secret = |part: &&str| part.len() >= SHORTEST_SECRET_PART;
+        let parts = value.split([' ', ',', ';', '=']).filter(is_secret);
+        parts.chain([value]).map(str::to_owned)
+    });
+    let login = address.password.iter().chain(credentials).cloned();
+    let all = login.chain(values.chain(headers).map(Secret::new));
+    all.filter(|secret| !secret.expose().is_empty()).collect()
 }
 
 impl Probe for Http {
     fn attempt<'a>(&'a self, cx: &'a Attempt) -> BoxFuture<'a, Result<(), NotReady>> {
-        self.get(cx).boxed()
+        self.send(cx).boxed()
     }
 
     fn description(&self) -> Vec<(&'static str, String)> {
-        let tls = if self.tls.is_some() { "verify-full" } else { "off" };
-        vec![("TLS", tls.to_owned())]
+        let tls = self.tls.as_ref();
+        let mode = tls.map_or(TlsMode::Off, |tls| TlsMode::Require(tls.verification));
+        let mut parts = self.options.description();
+        parts.push(("TLS", mode.to_string()));
+        parts
     }
 
     fn verifies_certificates(&self) -> bool {
-        self.tls.is_some()
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
     }
 }
 
 impl Http {
-    async fn get(&self, cx: &Attempt) -> Result<(), NotReady> {
+    async fn send(&self, cx: &Attempt) -> Result<(), NotReady> {
         let mut stream = cx.connect(&At::Tcp(self.endpoint.clone())).await?;
         if let Some(tls) = &self.tls {
             let secured = cx.tls(stream, tls).await;
@@ -154,7 +169,8 @@ impl Http {
             })?;
         }
         cx.phase("waiting for the response");
-        let stream = Limited::new(stream.io, LONGEST_RESPONSE);
+        let searched = self.options.contains.as_ref().map_or(0, |_| LONGEST_SEARCHED);
+        let stream = Limited::new(stream.io, LONGEST_RESPONSE + searched);
         let seen = stream.seen();
         let failed = |error| failed(&error, &seen, cx);
         // As lenient as browsers and curl: the status alone counts.
@@ -166,24 +182,47 @@ impl Http {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(failed)?;
-        let response = pin!(sender.send_request(self.request()?));
         // The connection moves only while it is polled, and is gone with this attempt.
-        let mut connection = pin!(connection);
-        let response = match select(response, &mut connection).await {
-            Either::Left((response, _)) => response,
-            Either::Right((_, response)) => response.await,
-        };
+        let mut connection = pin!(connection.fuse());
+        let response = beside(&mut connection, sender.send_request(self.request()?)).await;
         let response = response.map_err(failed)?;
+        cx.talking();
         let status = response.status();
-        let mut body = Vec::new();
-        let _ = timeout(BODY, select(pin!(read(response, &mut body)), connection)).await;
-        if (200..=399).contains(&status.as_u16()) {
+        let asked = retry_after(response.headers(), SystemTime::now());
+        let is_expected = self.options.expects(status);
+        let mut page = Page {
+            rest: response.into_body(),
+            read: Vec::new(),
+        };
+        let mut is_found = true;
+        if let (true, Some(text)) = (is_expected, &self.options.contains) {
+            cx.phase("reading the page");
+            let finding = beside(&mut connection, page.find(text.expose().as_bytes()));
+            is_found = finding.await.map_err(failed)?;
+        }
+        let longest = page.read.len().max(LONGEST_BODY);
+        let _ = timeout(BODY, beside(&mut connection, page.read_to(longest))).await;
+        if is_expected && is_found {
             return Ok(());
         }
-        let line = self.without_confidential(first_line(&body));
+        let line = self.without_confidential(first_line(&page.read));
         let separator = if line.is_empty() { "" } else { ": " };
-        let detail = format!("the response is {status}{separator}{line}");
-        Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
+        let mut why = match (is_expected, self.options.expected()) {
+            (true, _) => {
+                let detail = format!("the page does not contain the text{separator}{line}");
+                NotReady::new(&WITHOUT_TEXT, detail)
+            }
+            (false, None) => {
+                let detail = format!("the response is {status}{separator}{line}");
+                NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned())
+            }
+            (false, Some(expected)) => {
+                let detail = format!("the response is {status}, not {expected}{separator}{line}");
+                NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned())
+            }
+        };
+        why.retry_after = asked;
+        Err(why)
     }
 
     /// The text, unless it holds a part of the request that is secret.
@@ -196,7 +235,9 @@ impl Http {
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, NotReady> {
-        let mut request = Request::get(self.uri.expose())
+        let mut request = Request::builder()
+            .method(&self.options.method)
+            .uri(self.uri.expose())
             .header(header::HOST, &self.authority)
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "*/*")
@@ -206,18 +247,66 @@ impl Http {
             request = request.header(header::AUTHORIZATION, basic);
         }
         // The URL was encoded, so this does not happen.
-        request
+        let mut request = request
             .body(Empty::new())
-            .map_err(|_| NotReady::new(&reason::PROTOCOL, "a URL that HTTP cannot carry"))
+            .map_err(|_| NotReady::new(&reason::PROTOCOL, "a URL that HTTP cannot carry"))?;
+        // The target's own replace these.
+        let own = &self.options.headers;
+        for name in own.keys() {
+            request.headers_mut().remove(name);
+        }
+        for (name, value) in own {
+            request.headers_mut().append(name, value.clone());
+        }
+        Ok(request)
     }
 }
 
-async fn read(response: Response<Incoming>, into: &mut Vec<u8>) {
-    let mut body = response.into_body();
-    while let Some(Ok(frame)) = body.frame().await {
-        into.extend(frame.data_ref().into_iter().flatten());
-        if into.len() > LONGEST_BODY {
-            break;
+/// Does some work while the connection moves.
+async fn beside<T>(
+    connection: &mut (impl Future + Unpin),
+    work: impl Future<Output = T>,
+) -> T {
+    match select(pin!(work), connection).await {
+        Either::Left((result, _)) => result,
+        // The work has what has come until then.
+        Either::Right((_, work)) => work.await,
+    }
+}
+
+/// A body, and the part of it that has been read.
+struct Page {
+    rest: Incoming,
+    read: Vec<u8>,
+}
+
+impl Page {
+    /// Reads some more. Returns whether there was more.
+    async fn read_more(&mut self) -> Result<bool, hyper::Error> {
+        let frame = self.rest.frame().await.transpose()?;
+        let data = frame.iter().filter_map(Frame::data_ref);
+        self.read.extend(data.flatten());
+        Ok(frame.is_some())
+    }
+
+    /// Reads until there is at least so much of it, or all.
+    async fn read_to(&mut self, length: usize) {
+        while self.read.len() < length && matches!(self.read_more().await, Ok(true)) {}
+    }
+
+    /// Reads until there is a text. Returns whether it is found.
+    async fn find(&mut self, text: &[u8]) -> Result<bool, hyper::Error> {
+        let mut searched = 0_usize;
+        loop {
+            // A part of it may have come before.
+            let from = searched.saturating_sub(text.len());
+            if self.read[from..].windows(text.len()).any(|part| part == text) {
+                return Ok(true);
+            }
+            searched = self.read.len();
+            if searched >= LONGEST_SEARCHED || !self.read_more().await? {
+                return Ok(false);
+            }
         }
     }
 }
