@@ -60,6 +60,8 @@ struct State {
     stage: Stage,
     phase: &'static str,
     warning: Option<Cow<'static, str>>,
+    /// The pause that the server asks for.
+    pause: Option<Duration>,
     /// The attempts at each of several hosts that are under way.
     parts: Vec<Arc<Attempt>>,
     /// The permit to run a statement.
@@ -239,6 +241,16 @@ impl Attempt {
     /// The warning.
     pub fn warning(&self) -> Option<Cow<'static, str>> {
         self.state().warning.clone()
+    }
+
+    /// The server asks for a pause before the next attempt.
+    pub fn asked_for_pause(&self, pause: Duration) {
+        self.state().pause = Some(pause);
+    }
+
+    /// The pause that the server has asked for.
+    pub fn pause(&self) -> Option<Duration> {
+        self.state().pause
     }
 
     /// The limits on simultaneous work.

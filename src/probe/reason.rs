@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -162,8 +161,6 @@ pub struct NotReady {
     pub code: Option<Cow<'static, str>>,
     /// A hint that fits this very target, in the place of the reason's own.
     pub own_hint: Option<Box<str>>,
-    /// How long the server asks to wait before the next attempt.
-    pub retry_after: Option<Duration>,
 }
 
 impl NotReady {
@@ -174,7 +171,6 @@ impl NotReady {
             detail: detail.into(),
             code: None,
             own_hint: None,
-            retry_after: None,
         }
     }
 

@@ -128,7 +128,7 @@ impl Wait {
                     retry = Retry::Politely; // the server has noticed it
                 }
             }
-            let asked = why.retry_after.filter(|_| timing.interval.is_none());
+            let asked = cx.pause().filter(|_| timing.interval.is_none());
             self.reporter.not_ready(why, !is_single);
             if is_single {
                 break false;

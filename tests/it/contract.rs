@@ -540,7 +540,10 @@ fn options_are_those_of_the_kind() {
     }
     for (target, own) in [
         ("db:1#query=x", ""),
-        ("http://web/#query=x", "ca-file, cert-file, key-file, "),
+        (
+            "http://web/#query=x",
+            "status, contains, method, header, tls, ca-file, cert-file, key-file, ",
+        ),
         ("postgres://db#query=x", ""),
     ] {
         let error = args(["--for", target]).error();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa};
 
@@ -374,4 +374,360 @@ fn secret_parts_of_a_request_that_a_page_shows_are_not_printed() {
     outcome
         .exits(1)
         .says(&["404 Not Found: no GET /health HTTP/1.1"]);
+}
+
+/// One attempt at a target with these options.
+fn once(port: u16, options: &str) -> Outcome {
+    let target = format!("http://127.0.0.1:{port}/health#{options}");
+    wait()
+        .args(["--timeout=0", "--connect-timeout=2", "--for", &target])
+        .run()
+}
+
+/// A response with a body of these chunks.
+fn chunked(chunks: &[&str]) -> String {
+    let chunk = |chunk: &&str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    let chunks: String = chunks.iter().map(chunk).collect();
+    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+}
+
+#[test]
+fn the_statuses_of_the_target_are_ready_and_no_others() {
+    for (options, line, says) in [
+        ("status=200-299", "204 No Content", None),
+        ("status=404", "404 Not Found", None),
+        ("status=200&status=401-403", "403 Forbidden", None),
+        ("status=200&status=401-403", "200 OK", None),
+        (
+            "status=200&status=401-403",
+            "204 No Content",
+            Some("http_status: the response is 204 No Content, not 200 or 401-403; "),
+        ),
+        (
+            "status=200-299",
+            "302 Found",
+            Some("http_status: the response is 302 Found, not 200-299: ok; "),
+        ),
+        (
+            "",
+            "404 Not Found",
+            Some("http_status: the response is 404 Not Found: ok; "),
+        ),
+    ] {
+        let (port, _requests) = service(status(line));
+        let outcome = once(port, options);
+        match says {
+            None => outcome.exits(0),
+            Some(says) => outcome.exits(1).says(&[says]),
+        };
+    }
+}
+
+#[test]
+fn a_page_has_to_contain_the_text() {
+    let late = format!("{}DB IS \u{fc}p", "x".repeat(300_000));
+    let length = late.len();
+    let late = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{late}");
+    let found = "contains=DB is up";
+    let missing = Some("not_serving: the page does not contain the text");
+    for (options, answer, says) in [
+        (found, chunked(&["the DB is up."]), None),
+        (found, chunked(&["the D", "B is ", "u", "p."]), None),
+        (found, chunked(&["DB is DB is up"]), None),
+        (found, "HTTP/1.0 200 OK\r\n\r\nDB is up".to_owned(), None),
+        ("contains=DB IS %C3%BCp", late.clone(), None),
+        ("contains=a%26b%25", chunked(&["a&b", "%"]), None),
+        ("contains=ok&status=503", status("503 Oh"), None),
+        (
+            found,
+            chunked(&["DB is", " down"]),
+            Some("does not contain the text: DB is down; is this the"),
+        ),
+        (found, chunked(&[]), missing),
+        (found, late, missing),
+        (found, status("204 No Content"), missing),
+        (
+            found,
+            status("503 Oh"),
+            Some("http_status: the response is 503"),
+        ),
+        (
+            found,
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nDB is".to_owned(),
+            Some("closed: the server closed the connection while reading the page"),
+        ),
+    ] {
+        let (port, _requests) = service(&*answer);
+        let outcome = once(port, options);
+        match says {
+            None => outcome.exits(0),
+            Some(says) => outcome.exits(1).says(&[says]),
+        };
+    }
+}
+
+#[test]
+fn a_text_in_a_page_without_end_is_found_and_otherwise_not_looked_for_without_end() {
+    for (text, says) in [("needle", None), ("needles", Some("not_serving: "))] {
+        let server = serve(|mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhay need");
+            sleep(Duration::from_millis(200));
+            let _ = stream.write_all(b"le");
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        });
+        let outcome = once(server.port(), &format!("contains={text}"));
+        match says {
+            None => outcome.exits(0),
+            Some(says) => outcome.exits(1).says(&[says]),
+        };
+        outcome.took_from_to(0.19, 5.0);
+    }
+    // As many pieces as there can be, beside a target that has to be seen in time.
+    let pieces = serve(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while stream.write_all(&b"1\r\nx\r\n".repeat(1000)).is_ok() {}
+    });
+    let (healthy, _requests) = service(status("200 OK"));
+    let text = "x".repeat(2_000) + "y";
+    let outcome = wait()
+        .args([
+            "--timeout=2",
+            "--for",
+            &format!("http://{pieces}/#contains={text}"),
+        ])
+        .args(["--for", &format!("http://127.0.0.1:{healthy}/")])
+        .run();
+    outcome.exits(1).took_from_to(1.9, 5.0);
+    outcome.says(&[&format!(":{healthy}/ is ready after ")]);
+    assert!(!outcome.stderr.contains("xxx"), "{outcome:?}");
+}
+
+#[test]
+fn the_request_has_the_method_and_the_headers_of_the_target() {
+    let (port, requests) = service(status("200 OK"));
+    let options = "method=post&header=Host: shop.example&header=X-Key: a%26b&header=x-key:c\
+                   &header=Accept: text/plain&header=Authorization: Bearer t0ken";
+    once(port, options).exits(0);
+    let request = requests.recv().expect("a request");
+    let lines: Vec<_> = request.lines().collect();
+    assert_eq!(lines[0], "POST /health HTTP/1.1");
+    for line in [
+        "host: shop.example",
+        "x-key: a&b",
+        "x-key: c",
+        "accept: text/plain",
+        "authorization: Bearer t0ken",
+        "connection: close",
+    ] {
+        assert!(lines.contains(&line), "{line} is not in {request}");
+    }
+    for name in ["host: ", "accept: ", "x-key: a"] {
+        let number = lines.iter().filter(|line| line.starts_with(name)).count();
+        assert_eq!(number, 1, "{name} in {request}");
+    }
+    // A response to HEAD has no body, whatever its length.
+    let (port, requests) = service("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n");
+    once(port, "method=HEAD").exits(0);
+    assert!(
+        requests
+            .recv()
+            .expect("a request")
+            .starts_with("HEAD /health ")
+    );
+}
+
+#[test]
+fn values_of_headers_are_not_printed() {
+    let (port, _requests) = answering(|request| {
+        let request = request.replace("\r\n", " ");
+        let length = request.len();
+        format!("HTTP/1.1 401 No\r\nContent-Length: {length}\r\n\r\n{request}").into()
+    });
+    for (header, parts) in [
+        ("X-Key: t0ps3cret", &["t0ps3cret"][..]),
+        ("Authorization: Bearer t0ps3cret", &["t0ps3cret"]),
+        ("Cookie: a=b; session=t0ps3cret", &["t0ps3cret"]),
+        ("x: q7", &["q7"]),
+    ] {
+        let target = format!("http://127.0.0.1:{port}/#header={header}");
+        let traced = wait()
+            .args(["--timeout=0", "--log-level=trace", "--for", &target])
+            .run();
+        traced
+            .exits(1)
+            .says(&["the response is 401 Unauthorized; "]);
+        let dry = wait().args(["--dry-run", "--for", &target]).run();
+        dry.exits(0);
+        let name = header
+            .split(':')
+            .next()
+            .expect("a name")
+            .to_ascii_lowercase();
+        assert!(
+            dry.stdout.contains(&format!("headers: {name}\n")),
+            "{dry:?}"
+        );
+        for part in parts {
+            for outcome in [&traced, &dry] {
+                assert!(!format!("{outcome:?}").contains(part), "{outcome:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_malformed_option_is_one_line() {
+    let status = "expected status to be like 204 or 200-299";
+    let header = "expected header=NAME: VALUE";
+    let own = "expected a header that is not about the connection or a body";
+    for (options, says) in [
+        ("status=", status),
+        ("status=ok", status),
+        ("status=299-200", status),
+        ("status=200&status=2000", status),
+        ("contains=", "expected contains=TEXT"),
+        (
+            "contains=x&method=HEAD",
+            "expected contains without method=HEAD",
+        ),
+        ("header=t0ps3cret", header),
+        ("header=a b: t0ps3cret", header),
+        ("header=x: t0ps3cret%0d%0ay: z", header),
+        ("header=Transfer-Encoding: t0ps3cret", own),
+        (
+            "method=a b",
+            "expected method to be GET, HEAD, POST or another one",
+        ),
+        (
+            "method=CONNECT",
+            "expected method to be GET, HEAD, POST or another one",
+        ),
+        (
+            "tls=prefer",
+            "expected tls to be off, require, verify-ca or verify-full",
+        ),
+        ("tls=maybe", "expected tls to be "),
+        (
+            "state=200",
+            "an unknown option after '#': expected status, contains, ",
+        ),
+    ] {
+        for scheme in ["http", "https"] {
+            let target = format!("{scheme}://web/#{options}");
+            let outcome = wait().args(["--for", &target]).run();
+            outcome.exits(2).says(&["wait: error: --for: ", says]);
+            assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+            assert!(!outcome.stderr.contains("t0ps3cret"), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn tls_is_as_strict_as_the_target_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = Authority::new().certify(&["localhost"]);
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, &good.authority).expect("written");
+    let ca = format!("ca-file={}", file.display());
+    let port = secure_service(&good);
+    for (scheme, host, options, says) in [
+        ("https", "localhost", "tls=require", None),
+        ("https", "127.0.0.1", "tls=require", None),
+        ("http", "localhost", "tls=require", None),
+        ("https", "127.0.0.1", &*format!("tls=verify-ca&{ca}"), None),
+        ("http", "localhost", &*format!("tls=verify-full&{ca}"), None),
+        ("https", "localhost", "tls=verify-ca", Some("tls_failed: ")),
+        (
+            "https",
+            "127.0.0.1",
+            &*format!("tls=verify-full&{ca}"),
+            Some("tls_failed: "),
+        ),
+        ("https", "localhost", "tls=off", Some("protocol: ")),
+        ("http", "localhost", "", Some("protocol: ")),
+    ] {
+        let target = format!("{scheme}://{host}:{port}/#{options}");
+        let outcome = wait()
+            .args(["--timeout=0", "--connect-timeout=2", "--for", &target])
+            .run();
+        match says {
+            None => outcome.exits(0),
+            Some(says) => outcome.exits(1).says(&[says]),
+        };
+    }
+}
+
+/// A service that is busy, and asks to come back; the times of its requests.
+fn busy(retry_after: &'static str) -> (u16, mpsc::Receiver<Instant>) {
+    let (times, received) = mpsc::channel();
+    let (port, _requests) = answering(move |_| {
+        times.send(Instant::now()).expect("received");
+        let line = "HTTP/1.1 503 Busy\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT\r\n";
+        format!("{line}Retry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n").into()
+    });
+    (port, received)
+}
+
+#[test]
+fn a_service_is_asked_again_when_it_wants_to_be() {
+    for retry_after in ["1", "Thu, 26 Nov 2026 12:00:01 GMT"] {
+        let (port, times) = busy(retry_after);
+        let target = format!("http://127.0.0.1:{port}/");
+        let outcome = wait().args(["--timeout=2.8s", "--for", &target]).run();
+        outcome.exits(1).took_from_to(2.7, 6.0);
+        outcome.says(&["http_status: the response is 503", "and 4 attempts"]);
+        let times: Vec<_> = times.try_iter().collect();
+        for at in [1, 2] {
+            assert!(
+                times[at] - times[at - 1] >= Duration::from_secs(1),
+                "{times:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_service_that_wants_to_be_asked_after_the_deadline_is_asked_once_before_it() {
+    for retry_after in ["60", "Fri, 27 Nov 2026 12:00:00 GMT", "4000000000"] {
+        let (port, times) = busy(retry_after);
+        let target = format!("http://127.0.0.1:{port}/");
+        let outcome = wait().args(["--timeout=2", "--for", &target]).run();
+        outcome.exits(1).took_from_to(1.9, 5.0);
+        outcome.says(&["http_status: the response is 503", "and 2 attempts"]);
+        let times: Vec<_> = times.try_iter().collect();
+        assert!(times[1] - times[0] >= Duration::from_secs(1), "{times:?}");
+    }
+    // An interval that the user gives is exactly that.
+    let (port, _times) = busy("60");
+    let target = format!("http://127.0.0.1:{port}/");
+    let outcome = wait()
+        .args(["--timeout=1", "--interval=200ms", "--for", &target])
+        .run();
+    outcome.exits(1);
+    assert!(!outcome.stderr.contains("and 2 attempts"), "{outcome:?}");
+}
+
+#[test]
+fn a_proxy_is_never_used() {
+    let (port, requests) = service(status("200 OK"));
+    let (proxy, asked) = service(status("502 Bad Gateway"));
+    let mut wait = wait().args([
+        "--timeout=0",
+        "--for",
+        &format!("http://127.0.0.1:{port}/health"),
+    ]);
+    for name in [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ] {
+        wait = wait.var(name, format!("http://127.0.0.1:{proxy}"));
+    }
+    wait.run().exits(0);
+    let request = requests.recv().expect("a request");
+    assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
+    assert!(asked.try_recv().is_err(), "the proxy has been asked");
 }

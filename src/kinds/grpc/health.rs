@@ -69,8 +69,7 @@ impl Response {
     pub(super) fn has_message(&self) -> bool {
         let content_type = self.headers.get(header::CONTENT_TYPE);
         let is_of_grpc = |value: &[u8]| value.starts_with(b"application/grpc");
-        self.status == StatusCode::OK
-            && !self.headers.contains_key("grpc-status")
+        !self.headers.contains_key("grpc-status")
             && content_type.is_some_and(|value| is_of_grpc(value.as_bytes()))
     }
 

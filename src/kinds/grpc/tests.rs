@@ -239,7 +239,7 @@ async fn only_a_message_that_says_serving_and_the_status_0_are_ready() {
     for answer in [
         message(&[8, 1]),
         message(&[8, 2, 8, 1]),
-        message(&[0x12, 2, 8, 2, 8, 1, 0x19, 0, 0, 0, 0, 0, 0, 0, 0, 0x25, 0, 0, 0, 0, 0x28, 0x80, 1]),
+        message(&[0x12, 2, 8, 2, 8, 1, 0x19, 7, 7, 7, 7, 7, 7, 7, 7, 0x25, 7, 7, 7, 7, 0x28, 0x80, 1]),
         [head(), data(&[0, 0, 0]), data(&[]), data(&[0, 2, 8]), data(&[1]), trailers("0")].concat(),
         [head(), padded, trailers("0")].concat(),
         [frame(HEADERS, END_HEADERS, 1, &list(&[(":status", "103")])), message(&[8, 1])].concat(),

@@ -140,13 +140,12 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     let value = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |text| httpdate::parse_http_date(text).ok();
     let text = value(header::RETRY_AFTER)?;
-    let asked = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let now = value(header::DATE).and_then(date).unwrap_or(now);
-            date(text)?.duration_since(now).unwrap_or_default()
-        }
+    let until = |time: SystemTime| {
+        let now = value(header::DATE).and_then(date).unwrap_or(now);
+        time.duration_since(now).unwrap_or_default()
     };
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let asked = seconds.or_else(|| date(text).map(until))?;
     Some(asked.min(LONGEST_RETRY_AFTER))
 }
 

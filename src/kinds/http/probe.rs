@@ -1,6 +1,8 @@
 //! A request that is answered with a status from 200 to 399, as Kubernetes judges, or as the target says.
 
+use std::error::Error as _;
 use std::fmt;
+use std::io;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
@@ -188,7 +190,9 @@ impl Http {
         let response = response.map_err(failed)?;
         cx.talking();
         let status = response.status();
-        let asked = retry_after(response.headers(), SystemTime::now());
+        if let Some(pause) = retry_after(response.headers(), SystemTime::now()) {
+            cx.asked_for_pause(pause);
+        }
         let is_expected = self.options.expects(status);
         let mut page = Page {
             rest: response.into_body(),
@@ -207,22 +211,14 @@ impl Http {
         }
         let line = self.without_confidential(first_line(&page.read));
         let separator = if line.is_empty() { "" } else { ": " };
-        let mut why = match (is_expected, self.options.expected()) {
-            (true, _) => {
-                let detail = format!("the page does not contain the text{separator}{line}");
-                NotReady::new(&WITHOUT_TEXT, detail)
-            }
-            (false, None) => {
-                let detail = format!("the response is {status}{separator}{line}");
-                NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned())
-            }
-            (false, Some(expected)) => {
-                let detail = format!("the response is {status}, not {expected}{separator}{line}");
-                NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned())
-            }
-        };
-        why.retry_after = asked;
-        Err(why)
+        if is_expected {
+            let detail = format!("the page does not contain the text{separator}{line}");
+            return Err(NotReady::new(&WITHOUT_TEXT, detail));
+        }
+        let expected = self.options.expected();
+        let expected = expected.map_or_else(String::new, |expected| format!(", not {expected}"));
+        let detail = format!("the response is {status}{expected}{separator}{line}");
+        Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
     }
 
     /// The text, unless it holds a part of the request that is secret.
@@ -326,7 +322,10 @@ fn failed(error: &hyper::Error, seen: &Seen, cx: &Attempt) -> NotReady {
     if let Some(why) = seen.failure(cx) {
         return why;
     }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    // Of a body, the end is an error below this one.
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let is_end = source.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    if is_end || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return cx.closed();
     }
     NotReady::new(

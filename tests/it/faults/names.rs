@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::*;
 use crate::fixtures::dns::{self, Answer, ByTcp, NameServer, silent, truncated};
+use crate::fixtures::http;
 use crate::fixtures::ports::Port;
 use crate::support::best_of_three;
 use crate::world;
@@ -447,5 +448,23 @@ fn a_name_is_a_target() {
                 starts(&waiting.end(), 0.6);
             }),
         ]);
+
+#[test]
+#[ignore = "needs root, for a network of its own"]
+fn both_addresses_of_localhost_are_tried() {
+    in_a_world(|| {
+        for hosts in [
+            "127.0.0.1 localhost\n::1 localhost\n",
+            "::1 localhost\n127.0.0.1 localhost\n",
+        ] {
+            let _hosts = Replaced::with("/etc/hosts", hosts);
+            for address in ["127.0.0.1", "::1"] {
+                let listener = TcpListener::bind((address, 0)).expect(address);
+                let port = listener.local_addr().expect("bound").port();
+                http::serve_on(listener, http::OK);
+                let target = format!("http://localhost:{port}/");
+                starts(&waiting_long_for(target).run(), 0.0);
+            }
+        }
     });
 }
