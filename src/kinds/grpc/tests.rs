@@ -444,12 +444,15 @@ async fn a_server_that_never_stops_is_bounded() {
         let why = result.expect_err("not ready");
         assert!(why.is(&reason::PROTOCOL), "{why}, after {sent} bytes");
     }
-    // Headers that are too long, of which a long list takes few bytes: one that is indexed.
+    // A list of headers that is too long, which takes few bytes: one of them is repeated by its number.
+    let fields = list(&[(":status", "200"), ("grpc-status", "14")]);
     let long = "x".repeat(120);
-    let indexed = [&[0x40, 1, b'x', 120][..], long.as_bytes(), &[0xbe; 4000]].concat();
-    let answer = frame(HEADERS, END_HEADERS, 1, &indexed);
-    let result = answered(SERVICE, &answer, 1 << 16).await;
-    is(result, &reason::PROTOCOL, None, "an answer that is not HTTP/2");
+    let repeated = [&[0x40, 1, b'x', 120][..], long.as_bytes(), &[0xbe; 4000]].concat();
+    for (more, reason) in [(vec![], reason::NOT_SERVING), (repeated, reason::PROTOCOL)] {
+        let answer = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[&fields[..], &more].concat());
+        let why = answered(SERVICE, &answer, 1 << 16).await.expect_err("not ready");
+        assert!(why.is(&reason), "{why}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -479,6 +482,9 @@ fn a_target_names_a_server_and_a_service() {
         let variables = [("WAIT_GRPC_USER", "other"), ("WAIT_GRPC_PASSWORD", "x")];
         assert_eq!(printed(text, &variables).as_deref(), Ok(expected), "{text}");
     }
+    let variables = [("WAIT_GRPC_PASSWORD", "x"), ("WAIT_GRPC_PASSWORD_FILE", "/x")];
+    let (ours, _) = target_of(&KIND, "api", &variables, &[]).expect("a target");
+    assert_eq!(ours.probe.description(), [("TLS", "off".to_owned())]);
     for text in ["api/a/b", "api?x=y", "api#tls=prefer", "api#tls=maybe", "api#query=x", "api?socket=x"] {
         assert!(printed(text, &[]).is_err(), "{text}");
     }
