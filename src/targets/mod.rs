@@ -339,17 +339,8 @@ impl Defaults<'_> {
     /// # Errors
     /// Two passwords at once, and text that is not UTF-8.
     pub fn login(&self, address: &mut Address) -> Result<Login, Expected> {
-        let or_default = |own: Option<String>, setting: Setting| match own {
-            None if self.kind.settings.contains(&setting) => self.get(setting.suffixes()[0]),
-            own => Ok(own),
-        };
-        let user = address
-            .option("user")
-            .map(str::to_owned)
-            .filter(|user| !user.is_empty())
-            .or(address.user.take());
-        address.user = or_default(user, Setting::User)?;
-        let database = or_default(address.segment()?, Setting::Database)?;
+        let mut login = self.account(address)?;
+        let database = self.or_default(address.segment()?, Setting::Database)?;
         let mut names = address.user.iter().chain(&database);
         if names.any(|name| name.contains('\0')) {
             return Err(Expected::new(
@@ -360,11 +351,35 @@ impl Defaults<'_> {
             Some(database) => address.set_segment(database),
             None => address.path.clear(),
         }
+        login.database = database;
+        Ok(login)
+    }
+
+    /// The same without a database, for a path that is something else.
+    ///
+    /// # Errors
+    /// Two passwords at once.
+    pub fn account(&self, address: &mut Address) -> Result<Login, Expected> {
+        let user = address.option("user").map(str::to_owned);
+        let user = user.filter(|user| !user.is_empty()).or(address.user.take());
+        address.user = self.or_default(user, Setting::User)?;
         Ok(Login {
             user: address.user.clone(),
             password: self.password(address)?,
-            database,
+            database: None,
         })
+    }
+
+    /// A part of a login, or what the kind's setting has in its place.
+    fn or_default(
+        &self,
+        own: Option<String>,
+        setting: Setting,
+    ) -> Result<Option<String>, Expected> {
+        match own {
+            None if self.kind.settings.contains(&setting) => self.get(setting.suffixes()[0]),
+            own => Ok(own),
+        }
     }
 
     fn password(&self, address: &Address) -> Result<Option<Password>, Expected> {

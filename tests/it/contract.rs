@@ -542,7 +542,8 @@ fn options_are_those_of_the_kind() {
         ("db:1#query=x", ""),
         (
             "http://web/#query=x",
-            "status, contains, method, header, tls, ca-file, cert-file, key-file, ",
+            "status, contains, method, header, user, password-file, password-env, tls, ca-file, cert-file, \
+             key-file, ",
         ),
         ("postgres://db#query=x", ""),
     ] {

@@ -384,6 +384,41 @@ fn once(port: u16, options: &str) -> Outcome {
         .run()
 }
 
+#[test]
+fn the_login_may_come_from_options() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    let (port, requests) = answering(|request| {
+        let status = match request.contains("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==") {
+            true => "200 OK",
+            false => "401 Unauthorized",
+        };
+        let body = request.replace("\r\n", " ");
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").into()
+    });
+    let options = format!("user=Aladdin&password-file={}", file.display());
+    once(port, &options).exits(1).says(&["missing: "]);
+    assert!(requests.try_recv().is_err(), "a request without a password");
+    std::fs::write(&file, "open sesame\n").expect("written");
+    once(port, &options).exits(0);
+    std::fs::write(&file, "0pen sesame").expect("written");
+    let outcome = once(port, &options);
+    outcome
+        .exits(1)
+        .says(&["the response is 401 Unauthorized; "]);
+    assert!(!outcome.stderr.contains("QWxhZGRpbj"), "{outcome:?}");
+    let target = format!("http://Aladdin@127.0.0.1:{port}/#password-env=LAMP");
+    let by_variable = |word| {
+        wait()
+            .args(["--timeout=0", "--for", &target])
+            .var("LAMP", word)
+            .run()
+    };
+    by_variable("open sesame").exits(0);
+    by_variable("other").exits(1);
+}
+
 /// A response with a body of these chunks.
 fn chunked(chunks: &[&str]) -> String {
     let chunk = |chunk: &&str| format!("{:x}\r\n{chunk}\r\n", chunk.len());

@@ -24,7 +24,7 @@ use crate::net::At;
 use crate::net::limited::{Limited, Seen};
 use crate::net::tls::{NOT_TLS, Tls, TlsMode, Verification};
 use crate::probe::{Attempt, NotReady, Probe, reason};
-use crate::targets::{Address, Defaults, Endpoint, Expected, Secret};
+use crate::targets::{Address, Defaults, Endpoint, Expected, Login, Secret};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -70,7 +70,7 @@ struct Http {
     /// For the `Host` header: the port is left out where it is the scheme's own.
     authority: String,
     /// For basic authentication.
-    credentials: Option<Secret>,
+    login: Login,
     options: Options,
     /// The parts of the request that are secret: a service may repeat them.
     confidential: Confidential,
@@ -98,14 +98,9 @@ pub(super) fn parse(
         uri += &format!("?{}", encode(query.expose()));
     }
     let endpoint = address.endpoint.clone();
-    let credentials = (address.user.is_some() || address.password.is_some()).then(|| {
-        let user = address.user.as_deref().unwrap_or_default();
-        let password = address.password.as_ref().map_or("", Secret::expose);
-        Secret::new(STANDARD.encode(format!("{user}:{password}")))
-    });
     let options = Options::of(address)?;
     Ok(Box::new(Http {
-        confidential: Confidential(secrets(address, credentials.as_ref())),
+        confidential: Confidential(secrets(address)),
         tls: defaults.tls_or_none(address, address.scheme.is_tls)?,
         uri: Secret::new(uri),
         authority: match address.scheme.default_port == Some(endpoint.port) {
@@ -113,13 +108,14 @@ pub(super) fn parse(
             false => endpoint.to_string(),
         },
         endpoint,
-        credentials,
+        login: defaults.account(address)?,
         options,
     }))
 }
 
-/// The parts of a request that are secret, as they are sent and as a service may show them.
-fn secrets(address: &Address, credentials: Option<&Secret>) -> Vec<Secret> {
+/// The parts of a request that are secret, as they are sent and as a service may show them, but for the
+/// login.
+fn secrets(address: &Address) -> Vec<Secret> {
     let query = address.query.as_ref().map_or("", Secret::expose);
     let values = query.split('&').map(|pair| match pair.split_once('=') {
         Some((_, value)) => value,
@@ -136,9 +132,8 @@ fn secrets(address: &Address, credentials: Option<&Secret>) -> Vec<Secret> {
         let parts = value.split([' ', ',', ';', '=']).filter(is_secret);
         parts.chain([value]).map(str::to_owned)
     });
-    let login = address.password.iter().chain(credentials).cloned();
-    let all = login.chain(values.chain(headers).map(Secret::new));
-    all.filter(|secret| !secret.expose().is_empty()).collect()
+    let all = values.chain(headers).filter(|text| !text.is_empty());
+    all.map(Secret::new).collect()
 }
 
 impl Probe for Http {
@@ -149,7 +144,8 @@ impl Probe for Http {
     fn description(&self) -> Vec<(&'static str, String)> {
         let tls = self.tls.as_ref();
         let mode = tls.map_or(TlsMode::Off, |tls| TlsMode::Require(tls.verification));
-        let mut parts = self.options.description();
+        let mut parts = self.login.description();
+        parts.extend(self.options.description());
         parts.push(("TLS", mode.to_string()));
         parts
     }
@@ -162,6 +158,15 @@ impl Probe for Http {
 
 impl Http {
     async fn send(&self, cx: &Attempt) -> Result<(), NotReady> {
+        let password = match &self.login.password {
+            Some(password) => Some(cx.password(password).await?),
+            None => None,
+        };
+        let user = self.login.user.as_deref();
+        let credentials = (user.is_some() || password.is_some()).then(|| {
+            let password = password.as_ref().map_or("", |password| password.expose());
+            STANDARD.encode(format!("{}:{password}", user.unwrap_or_default()))
+        });
         let mut stream = cx.connect(&At::Tcp(self.endpoint.clone())).await?;
         if let Some(tls) = &self.tls {
             let secured = cx.tls(stream, tls).await;
@@ -186,7 +191,7 @@ impl Http {
             .map_err(failed)?;
         // The connection moves only while it is polled, and is gone with this attempt.
         let mut connection = pin!(connection.fuse());
-        let response = beside(&mut connection, sender.send_request(self.request()?)).await;
+        let response = beside(&mut connection, sender.send_request(self.request(credentials.as_deref())?)).await;
         let response = response.map_err(failed)?;
         cx.talking();
         let status = response.status();
@@ -209,7 +214,9 @@ impl Http {
         if is_expected && is_found {
             return Ok(());
         }
-        let line = self.without_confidential(first_line(&page.read));
+        let login = password.as_ref().map(|password| password.expose());
+        let login = login.into_iter().chain(credentials.as_deref());
+        let line = self.without_confidential(first_line(&page.read), login);
         let separator = if line.is_empty() { "" } else { ": " };
         if is_expected {
             let detail = format!("the page does not contain the text{separator}{line}");
@@ -222,15 +229,19 @@ impl Http {
     }
 
     /// The text, unless it holds a part of the request that is secret.
-    fn without_confidential(&self, text: String) -> String {
-        let is_in = |secret: &Secret| text.contains(secret.expose());
-        match self.confidential.0.iter().any(is_in) {
+    fn without_confidential<'a>(
+        &'a self,
+        text: String,
+        login: impl Iterator<Item = &'a str>,
+    ) -> String {
+        let mut all = self.confidential.0.iter().map(Secret::expose).chain(login);
+        match all.any(|secret| !secret.is_empty() && text.contains(secret)) {
             true => String::new(),
             false => text,
         }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, NotReady> {
+    fn request(&self, credentials: Option<&str>) -> Result<Request<Empty<Bytes>>, NotReady> {
         let mut request = Request::builder()
             .method(&self.options.method)
             .uri(self.uri.expose())
@@ -238,9 +249,8 @@ impl Http {
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "*/*")
             .header(header::CONNECTION, "close");
-        if let Some(credentials) = &self.credentials {
-            let basic = format!("Basic {}", credentials.expose());
-            request = request.header(header::AUTHORIZATION, basic);
+        if let Some(credentials) = credentials {
+            request = request.header(header::AUTHORIZATION, format!("Basic {credentials}"));
         }
         // The URL was encoded, so this does not happen.
         let mut request = request
