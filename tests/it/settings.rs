@@ -440,8 +440,13 @@ fn plain_targets_may_be_separated_by_blanks_alone() {
 fn mistakes_that_many_make_have_a_message_of_their_own() {
     // Those of the table, so that a kind need not change this.
     let schemes = KINDS.iter().flat_map(|kind| kind.main_schemes());
-    let schemes: Vec<_> = schemes.map(|scheme| scheme.name).collect();
-    let schemes = format!("HOST:PORT, {}://… or env:NAME", schemes.join("://…, "));
+    let schemes: Vec<_> = schemes
+        .map(|scheme| format!("{}://…", scheme.name))
+        .collect();
+    let schemes = format!(
+        "HOST:PORT, {}, unix:///PATH, dns:NAME or env:NAME",
+        schemes.join(", ")
+    );
     let encode = "expected a URL whose special characters are percent-encoded: in a URL, / is %2F, ? is \
                   %3F, # is %23 and @ is %40";
     let links = "expected a port: a variable such as DB_PORT holds tcp://…, which Kubernetes sets for a \
