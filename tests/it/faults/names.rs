@@ -448,6 +448,8 @@ fn a_name_is_a_target() {
                 starts(&waiting.end(), 0.6);
             }),
         ]);
+    });
+}
 
 #[test]
 #[ignore = "needs root, for a network of its own"]
