@@ -27,6 +27,7 @@ kinds! {
     amqp
     kafka
     grpc
+    mongodb
     unix
     dns
     exec

@@ -25,7 +25,6 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("ldaps", 636),
     ("memcache", 11211),
     ("memcached", 11211),
-    ("mongodb", 27017),
     ("mqtt", 1883),
     ("mqtts", 8883),
     ("mssql", 1433),

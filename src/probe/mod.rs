@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::net::{At, Network, Stream};
+use crate::net::{At, Names, Network, Stream};
 #[cfg(feature = "tls")]
 use crate::net::{
     Verdict,
@@ -146,6 +146,11 @@ impl Attempt {
     /// `unresolved`, `timed_out`.
     pub async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, NotReady> {
         self.network.look_up(name, self).await
+    }
+
+    /// Where names are looked up; `None` where connections are there already, in place of the network.
+    pub fn names(&self) -> Option<&Names> {
+        self.connected.is_none().then_some(&self.network.names)
     }
 
     /// Goes on with TLS.

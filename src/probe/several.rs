@@ -42,8 +42,7 @@ impl Attempt {
         let mut farthest: Option<(Stage, NotReady)> = None;
         loop {
             if let Some(at) = places.next() {
-                let part = Arc::new(self.part());
-                self.state().parts.push(Arc::clone(&part));
+                let part = self.part();
                 running.push(async move {
                     let result = attempt(probe, at, &part).await;
                     (part, at, result)
@@ -87,16 +86,18 @@ impl Attempt {
         }
     }
 
-    /// An attempt at one of several hosts.
-    fn part(&self) -> Self {
-        Self {
+    /// Begins an attempt at one of several hosts.
+    pub(crate) fn part(&self) -> Arc<Self> {
+        let part = Arc::new(Self {
             connected: self.connected.clone(),
             ..Self::new(
                 Arc::clone(&self.network),
                 self.overlap.clone(),
                 self.stop.clone(),
             )
-        }
+        });
+        self.state().parts.push(Arc::clone(&part));
+        part
     }
 
     /// Whether one of the hosts has answered.
@@ -106,7 +107,7 @@ impl Attempt {
     }
 
     /// Takes over what is left of an attempt at one host.
-    fn take(&self, part: &Arc<Self>) {
+    pub(crate) fn take(&self, part: &Arc<Self>) {
         let mut state = self.state();
         state.parts.retain(|other| !Arc::ptr_eq(other, part));
         let mut part = part.state();

@@ -29,7 +29,7 @@ pub enum Host {
 impl Endpoint {
     /// Parses `HOST[:PORT]`. Without a default the port is required, and then an IPv6 address may
     /// stand without brackets, as docker-compose-wait took it.
-    pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<Self, Expected> {
+    pub(crate) fn parse(text: &str, default_port: Option<u16>) -> Result<Self, Expected> {
         // The last colon of an address in brackets does not precede a port.
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, parse_port(port)?),

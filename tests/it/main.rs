@@ -23,6 +23,7 @@ mod image;
 #[cfg(target_os = "linux")]
 mod inits;
 mod kafka;
+mod mongodb;
 mod mysql;
 mod options;
 mod output;

@@ -427,7 +427,7 @@ impl World {
 }
 
 /// The targets in a variable of an application, and what is said about them.
-fn understood(value: &str) -> Result<(Vec<Target>, Vec<String>), String> {
+pub fn understood(value: &str) -> Result<(Vec<Target>, Vec<String>), String> {
     let value = value.to_owned();
     let surroundings = Surroundings {
         variable: &|name| match name {
@@ -553,13 +553,6 @@ fn of_services_that_are_no_kind_the_port_is_checked() {
             "db:5432",
             "postgresql",
         ),
-        // Mongoose, Spring
-        (
-            "mongodb://app:secret@a,b:27018/shop?replicaSet=rs0",
-            "a:27017",
-            "mongodb",
-        ),
-        ("mongodb+srv://app:secret@db/shop", "db:27017", "mongodb"),
         ("kafka://broker", "broker:9092", "kafka"),
         ("nats://user:secret@bus", "bus:4222", "nats"),
         ("ldap://dir", "dir:389", "ldap"),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use crate::probe::{NotReady, Overlap, reason};
+use crate::targets::Endpoint;
 
 /// Where names are looked up: where the C library does.
 #[derive(Clone, Debug, Default)]
@@ -30,5 +31,27 @@ impl Names {
             NotReady::new(&reason::UNRESOLVED, detail)
         })?;
         Ok(found.into_iter().map(|address| address.ip()).collect())
+    }
+
+    /// The servers that the SRV records of a name list: the C library has no call for them.
+    ///
+    /// # Errors
+    /// `unresolved`, always.
+    #[allow(clippy::unused_async)] // as the other resolver has it
+    pub async fn servers(&self, _: &str, _: &Overlap) -> Result<Vec<Endpoint>, NotReady> {
+        Err(NotReady::new(
+            &reason::UNRESOLVED,
+            "this build looks up no SRV records (it is without the feature dns, or for macOS)",
+        )
+        .with_hint("name the hosts themselves, with their replicaSet and tls=true"))
+    }
+
+    /// The TXT records of a name.
+    ///
+    /// # Errors
+    /// None.
+    #[allow(clippy::unused_async)]
+    pub async fn texts(&self, _: &str, _: &Overlap) -> Result<Vec<String>, NotReady> {
+        Ok(Vec::new())
     }
 }

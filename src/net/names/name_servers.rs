@@ -14,12 +14,14 @@ use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::{NetError, NoRecords};
 use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use resolv_conf::ScopedIp;
 use tokio::time::{sleep, timeout};
 
 use super::zones::Runtime;
 use crate::probe::{NotReady, Overlap, files, reason};
+use crate::targets::Endpoint;
 
 /// How long the addresses of one family wait for those of the other (RFC 8305).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -83,17 +85,68 @@ impl Names {
             .await
     }
 
+    /// The servers that the SRV records of a name list, at least one.
+    ///
+    /// # Errors
+    /// `unresolved` or `timed_out`.
+    pub async fn servers(&self, name: &str, overlap: &Overlap) -> Result<Vec<Endpoint>, NotReady> {
+        let servers = self.records(name, RecordType::SRV, overlap, |data| match data {
+            RData::SRV(SRV { target, port, .. }) => {
+                let host = target.to_ascii().trim_end_matches('.').parse().ok()?;
+                Some(Endpoint { host, port: *port })
+            }
+            _ => None,
+        });
+        servers.await.map_err(|error| match is_denial(&error) {
+            true => NotReady::new(
+                &reason::UNRESOLVED,
+                format!("there is no SRV record of {name}"),
+            ),
+            false => unresolved(&error),
+        })
+    }
+
+    /// The TXT records of a name; there may be none.
+    ///
+    /// # Errors
+    /// `unresolved` or `timed_out`, where no name server knows.
+    pub async fn texts(&self, name: &str, overlap: &Overlap) -> Result<Vec<String>, NotReady> {
+        let texts = self.records(name, RecordType::TXT, overlap, |data| match data {
+            RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+            _ => None,
+        });
+        match texts.await {
+            Err(error) if is_denial(&error) => Ok(Vec::new()),
+            result => result.map_err(|error| unresolved(&error)),
+        }
+    }
+
+    /// The records of a name as it is, without search domains.
+    async fn records<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        overlap: &Overlap,
+        read: impl Fn(&RData) -> Option<T> + Copy,
+    ) -> Result<Vec<T>, NetError> {
+        let resolv_conf = overlap.read(&self.resolv_conf).await.unwrap_or_default();
+        let resolvers = self.resolvers(&Configuration::parse(&resolv_conf))?;
+        let name = Name::from_ascii(name.to_ascii_lowercase())?;
+        ask_all(&resolvers, &fully_qualified(name), kind, read).await
+    }
+
+    fn resolvers(&self, configuration: &Configuration) -> Result<Vec<Resolver<Runtime>>, NetError> {
+        let resolver = |server| self.resolver(server, &configuration.options);
+        configuration.servers.iter().map(resolver).collect()
+    }
+
     /// Tries the name in every search domain, until there is one where it has an address.
     async fn ask_name_servers(
         &self,
         name: &str,
         configuration: &Configuration,
     ) -> Result<Vec<IpAddr>, NotReady> {
-        let resolvers: Result<Vec<_>, _> = configuration
-            .servers
-            .iter()
-            .map(|server| self.resolver(server, &configuration.options))
-            .collect();
+        let resolvers = self.resolvers(configuration);
         let resolvers = resolvers.map_err(|error| unresolved(&error))?;
         // A failure in one of them is a better reason than "no such name" in another.
         let (mut failure, mut denial) = (None, None);
@@ -240,8 +293,8 @@ async fn ask_for_both_families(
     resolvers: &[Resolver<Runtime>],
     name: &Name,
 ) -> Result<Vec<IpAddr>, NetError> {
-    let v4 = pin!(ask_all(resolvers, name, RecordType::A));
-    let v6 = pin!(ask_all(resolvers, name, RecordType::AAAA));
+    let v4 = pin!(ask_all(resolvers, name, RecordType::A, RData::ip_addr));
+    let v6 = pin!(ask_all(resolvers, name, RecordType::AAAA, RData::ip_addr));
     let (first, other) = match select(v4, v6).await {
         Either::Left((first, other)) => (first, Either::Left(other)),
         Either::Right((first, other)) => (first, Either::Right(other)),
@@ -260,16 +313,17 @@ async fn ask_for_both_families(
     }
 }
 
-/// Asks all servers side by side: a dead one is not waited for when another answers. An address is
+/// Asks all servers side by side: a dead one is not waited for when another answers. A record is
 /// taken from the server that has one first. That there is none is believed as by the C library,
 /// which asks one after the other: only if no server that is listed before may still answer, or
 /// those have been silent for long.
-async fn ask_all(
+async fn ask_all<T>(
     resolvers: &[Resolver<Runtime>],
     name: &Name,
-    family: RecordType,
-) -> Result<Vec<IpAddr>, NetError> {
-    let ask = |(at, resolver)| async move { Some((at, ask(resolver, name, family).await)) };
+    kind: RecordType,
+    read: impl Fn(&RData) -> Option<T> + Copy,
+) -> Result<Vec<T>, NetError> {
+    let ask = |(at, resolver)| async move { Some((at, ask(resolver, name, kind, read).await)) };
     let patience_ends = async {
         sleep(PATIENCE).await;
         None
@@ -291,7 +345,7 @@ async fn ask_all(
     while let Some(event) = events.next().await {
         match event {
             None => is_patient = false,
-            Some((_, Ok(addresses))) => return Ok(addresses),
+            Some((_, Ok(records))) => return Ok(records),
             Some((at, Err(error))) => {
                 silent.retain(|other| *other != at);
                 match is_denial(&error) {
@@ -316,21 +370,26 @@ async fn ask_all(
     Err(failure.unwrap_or(NetError::NoConnections))
 }
 
-async fn ask(
+async fn ask<T>(
     resolver: &Resolver<Runtime>,
     name: &Name,
-    family: RecordType,
-) -> Result<Vec<IpAddr>, NetError> {
-    let found = resolver.lookup(name.clone(), family).await?;
+    kind: RecordType,
+    read: impl Fn(&RData) -> Option<T>,
+) -> Result<Vec<T>, NetError> {
+    let found = resolver.lookup(name.clone(), kind).await?;
     let records = found.answers().iter();
-    let addresses: Vec<_> = records.filter_map(|record| record.data.ip_addr()).collect();
-    match addresses.is_empty() {
+    let records: Vec<_> = records.filter_map(|record| read(&record.data)).collect();
+    match records.is_empty() {
         // Such as an alias that leads nowhere.
-        true => {
-            Err(NoRecords::new(Query::query(name.clone(), family), ResponseCode::NoError).into())
-        }
-        false => Ok(addresses),
+        true => Err(NoRecords::new(Query::query(name.clone(), kind), ResponseCode::NoError).into()),
+        false => Ok(records),
     }
+}
+
+/// The same name with the dot at its end.
+fn fully_qualified(mut name: Name) -> Name {
+    name.set_fqdn(true);
+    name
 }
 
 /// Whether a name server answers that there is no such name, or no address for it.

@@ -47,7 +47,7 @@ fn one_by_one(faults: &[Fault]) {
 }
 
 /// In namespaces that end with the test.
-fn in_a_world(test: impl FnOnce() + Send + 'static) {
+pub fn in_a_world(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("root");
         world::run("mount --make-rprivate /");
