@@ -42,7 +42,7 @@ const UNREACHABLE: Reason = reason::UNREACHABLE
     .with_hint("may this user write to the socket, and search the folders above it?");
 
 /// The characters that are percent-encoded in a path.
-const RESERVED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b',');
+const RESERVED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b',').add(b'?');
 
 /// The target at `unix:///PATH`, or on Linux at `unix://@NAME`, an abstract socket; `None` for any
 /// other text.

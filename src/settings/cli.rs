@@ -128,12 +128,19 @@ pub fn command() -> clap::Command {
 fn after_help() -> String {
     let kinds = KINDS.iter().filter(|kind| !kind.schemes.is_empty());
     let schemes: Vec<_> = kinds.map(|kind| kind.schemes[0].name).collect();
-    let kinds = KINDS.iter().filter(|kind| kind.has_settings());
-    let variables = kinds.map(|kind| {
+    // Kinds with the same settings share a line.
+    let mut lines: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for kind in KINDS.iter().filter(|kind| kind.has_settings()) {
         let suffixes = kind.settings.iter().flat_map(|setting| setting.suffixes());
-        let suffixes: Vec<_> = suffixes.map(|suffix| format!("_{suffix}")).collect();
-        format!(",\n{}{}", kind.variable(), suffixes.join(", "))
-    });
+        let suffixes: Vec<_> = suffixes.copied().collect();
+        match lines.iter_mut().find(|(known, _)| *known == suffixes) {
+            Some((_, kinds)) => kinds.push(kind.variable()),
+            None => lines.push((suffixes, vec![kind.variable()])),
+        }
+    }
+    let variables = lines
+        .iter()
+        .map(|(suffixes, kinds)| format!(",\n{} with _{}", kinds.join(", "), suffixes.join(", _")));
     format!(
         "\
 TARGET is HOST:PORT, a URL, unix:///PATH, dns:NAME, or env:NAME for the value of a variable; options
