@@ -23,6 +23,7 @@ kinds! {
     file
     http
     mysql
+    postgres
     redis
     amqp
     kafka

@@ -34,6 +34,8 @@ pub struct Tls {
     pub identity: Option<Identity>,
     /// The protocol that the server has to choose (ALPN), if the kind has one.
     pub protocol: Option<&'static [u8]>,
+    /// Whether the server may leave that choice open, as old ones do.
+    pub is_protocol_optional: bool,
 }
 
 /// A client's certificate, with those of the authorities between, and its key.
@@ -123,6 +125,8 @@ pub struct Verdict {
     pub stream: Stream,
     /// Why nothing confidential may be sent over it.
     pub distrust: Option<NotReady>,
+    /// The server's certificate, which a login may be bound to.
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// The authorities that certificates are verified against.
@@ -172,7 +176,7 @@ impl Roots {
         how: &Tls,
         cx: &Attempt,
     ) -> Result<Stream, NotReady> {
-        let (stream, _) = self.shake_hands(stream, how, cx, Distrust::Fails).await?;
+        let (stream, ..) = self.shake_hands(stream, how, cx, Distrust::Fails).await?;
         Ok(stream)
     }
 
@@ -183,11 +187,13 @@ impl Roots {
         how: &Tls,
         cx: &Attempt,
     ) -> Result<Verdict, NotReady> {
-        let (stream, verifier) = self.shake_hands(stream, how, cx, Distrust::IsNoted).await?;
+        let shaken = self.shake_hands(stream, how, cx, Distrust::IsNoted);
+        let (stream, verifier, certificate) = shaken.await?;
         let distrust = verifier.distrust.get();
         Ok(Verdict {
             stream,
             distrust: distrust.map(failure),
+            certificate,
         })
     }
 
@@ -197,7 +203,7 @@ impl Roots {
         how: &Tls,
         cx: &Attempt,
         distrust: Distrust,
-    ) -> Result<(Stream, Arc<Verifier>), NotReady> {
+    ) -> Result<(Stream, Arc<Verifier>, Option<CertificateDer<'static>>), NotReady> {
         let failed = |detail: String| NotReady::new(&reason::TLS_FAILED, detail);
         let host = &stream.host;
         let name = server_name(host)
@@ -226,14 +232,19 @@ impl Roots {
                 _ => cx.broken(&error),
             }
         })?;
-        if how.protocol.is_some() && io.get_ref().1.alpn_protocol() != how.protocol {
+        if how.protocol.is_some()
+            && io.get_ref().1.alpn_protocol() != how.protocol
+            && !how.is_protocol_optional
+        {
             return Err(NotReady::new(
                 &PROTOCOL,
                 "the server has not chosen the protocol (ALPN)",
             ));
         }
+        let certificates = io.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificate = certificates.first().map(|own| own.clone().into_owned());
         let io = Box::new(io);
-        Ok((Stream { io, ..stream }, verifier))
+        Ok((Stream { io, ..stream }, verifier, certificate))
     }
 
     fn verifier(

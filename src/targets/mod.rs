@@ -513,6 +513,7 @@ impl Defaults<'_> {
             authorities,
             identity,
             protocol: None,
+            is_protocol_optional: false,
         })
     }
 

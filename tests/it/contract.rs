@@ -545,7 +545,7 @@ fn options_are_those_of_the_kind() {
             "status, contains, method, header, user, password-file, password-env, tls, ca-file, cert-file, \
              key-file, ",
         ),
-        ("postgres://db#query=x", ""),
+        ("nats://db#query=x", ""),
     ] {
         let error = args(["--for", target]).error();
         let unknown = format!("an unknown option after '#': expected {own}{common}");

@@ -114,6 +114,18 @@ fn migrations_are_waited_for() {
 }
 
 #[test]
+#[ignore = "needs Docker"]
+fn node_postgres_starts_when_the_last_migration_has_run() {
+    let example = Example::new("node-postgres");
+    let said = example.run(&example.commands(), &[]);
+    let target = "postgres://app@db:5432/shop";
+    waits_for(&said, target, &["query_failed", "query_empty"]);
+    says(&said, &["app-1", "the products: lamp"]);
+    let password = include_str!("../../examples/node-postgres/secrets/db_password.txt");
+    assert!(!said.contains(password.trim()), "{said}");
+}
+
+#[test]
 #[ignore = "needs Docker, Node.js and npm"]
 fn ci_job_tests_against_a_published_port() {
     wait_image();

@@ -29,6 +29,7 @@ mod options;
 mod output;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod postgres;
 mod redis;
 #[cfg(target_os = "linux")]
 mod secrets;

@@ -529,7 +529,7 @@ const MISTAKES: &str = r#"
 2 | expected HOST:PORT | WAIT_HOSTS=app:{}@db:3306
 2 | expected HOST:PORT | WAIT_HOSTS=tcp://app:{}@db:3306
 2 | is unknown: expected HOST:PORT, tcp:// | WAIT_HOSTS=gopher://app:{}@db/shop
-1 | only the port is checked | WAIT_HOSTS=postgres://app:{word}@127.0.0.1:1/shop | WAIT_TIMEOUT=0
+1 | only the port is checked | WAIT_HOSTS=nats://app:{word}@127.0.0.1:1/shop | WAIT_TIMEOUT=0
 1 | refused | WAIT_HOSTS=env:DB | DB=rediss://127.0.0.1:1/0?user=app&password={word} | WAIT_TIMEOUT=0
 2 | expected a port | WAIT_HOSTS=postgres://app:{}@db:x/shop
 2 | percent-encoded | WAIT_HOSTS=postgres://app:1/{word}@db/shop

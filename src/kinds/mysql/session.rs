@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
 
     /// Goes on with TLS. Also returns why the server is not trusted, if it is not.
     pub(super) async fn secure(self, tls: &Tls) -> Result<(Self, Option<NotReady>), NotReady> {
-        let Verdict { stream, distrust } = self.cx.tls_with_verdict(self.stream, tls).await?;
+        let Verdict { stream, distrust, .. } = self.cx.tls_with_verdict(self.stream, tls).await?;
         Ok((Self { stream, ..self }, distrust))
     }
 
