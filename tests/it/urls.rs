@@ -571,7 +571,6 @@ fn of_services_that_are_no_kind_the_port_is_checked() {
     for (url, target, scheme) in [
         // Phoenix, with a port that is no kind's
         ("ecto://app:secret@db:1433/shop", "db:1433", "ecto"),
-        ("kafka://broker", "broker:9092", "kafka"),
         ("nats://user:secret@bus", "bus:4222", "nats"),
         ("ldap://dir", "dir:389", "ldap"),
         ("smtp://user:secret@mail", "mail:25", "smtp"),
