@@ -1,5 +1,9 @@
 //! The same for PostgreSQL.
 
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
 use super::{
     Login, Named, Off, Prefer, Protocol, Require, Row, SOCKET, Trusted, check_rows, secured,
 };
@@ -8,7 +12,15 @@ use crate::fixtures::postgres::{answer_for, record};
 const POSTGRES: Protocol = Protocol {
     ports: &[5432, 5433, 6432, 25060],
     socket: ".s.PGSQL.5432",
-    record: |stream, config, seen| record(stream, config.map(secured), seen),
+    // A client that begins with TLS insists on the protocol's name (ALPN).
+    record: |stream, config, seen| {
+        let named = |config: Arc<ServerConfig>| {
+            let mut config = (*config).clone();
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+            Arc::new(config)
+        };
+        record(stream, config.map(named).map(secured), seen)
+    },
     answer_for: |(user, password, _)| answer_for(user, password),
 };
 
