@@ -99,13 +99,19 @@ pub(super) fn file_database(item: &str) -> Option<&str> {
     (is_file && !is_port).then_some(scheme)
 }
 
+pub(super) const NO_QUOTES: &str =
+    "expected no quotes: the value is in quotes, which --env-file keeps";
+
+/// Whether an item of a list begins with a quote.
+pub(super) fn is_quoted(item: &[u8]) -> bool {
+    item.starts_with(b"\"") || item.starts_with(b"'")
+}
+
 /// What helps with a target that cannot be understood, where that is known. One that is alone is shown
 /// as a whole, if no part of it can be a secret; in a list it may be a part of one.
 pub(super) fn target(item: &str, list: &str, is_alone: bool) -> Option<Expected> {
-    if item.starts_with(['"', '\'']) {
-        return Some(Expected::new(
-            "expected no quotes: the value is in quotes, which --env-file keeps",
-        ));
+    if is_quoted(item.as_bytes()) {
+        return Some(Expected::new(NO_QUOTES));
     }
     let is_endpoint = |text: &str| text.parse::<Endpoint>().is_ok();
     if !item.contains("://")

@@ -549,7 +549,10 @@ impl<'a> Resolver<'a> {
         let typed = cli.paths.iter().map(|path| path.as_os_str());
         let setting = list.as_ref().map_or("--path", |list| &list.setting);
         for path in from_list.chain(typed.filter(|path| !path.is_empty())) {
-            let target = path_target(path);
+            let target = match list.is_some() && advice::is_quoted(path.as_bytes()) {
+                true => Err(Expected::new(advice::NO_QUOTES)),
+                false => path_target(path),
+            };
             targets.push(target.map_err(|error| invalid(setting, path.to_string_lossy(), error))?);
         }
         for lines in self.lists("--exec", &cli.exec, environment::EXEC.name)? {

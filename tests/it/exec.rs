@@ -242,7 +242,10 @@ fn the_command_of_wait_finds_its_signals_as_they_were() {
     assert!(with.status.success(), "{with:?}");
     assert_eq!(with.stdout, without.stdout);
     let said = String::from_utf8_lossy(&with.stdout);
-    assert!(has_line(&said, &["SigIgn", "11201"]), "{said}");
+    // Whatever started the tests may have more of them ignored.
+    let ignored = said.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap_or_default().trim(), 16).expect("a mask");
+    assert_eq!(ignored & 0x11201, 0x11201, "{said}");
     assert!(has_line(&said, &["SigBlk", "4800"]), "{said}");
 }
 

@@ -370,6 +370,11 @@ fn connection_strings_in_the_wrong_place_are_not_printed() {
             "WAIT_HOSTS: …: expected HOST:PORT",
         ),
         (
+            "WAIT_PATHS",
+            "\"/tmp\",\"/etc\"",
+            "WAIT_PATHS: …: expected no quotes: the value is in quotes, which --env-file keeps",
+        ),
+        (
             "WAIT_HOSTS",
             "env:DB-URL",
             "WAIT_HOSTS: env:…: expected env:NAME with the name of a variable",
