@@ -10,10 +10,13 @@ use crate::probe::{Reason, reason};
 
 const READ_ONLY: &str = "is it a standby? Name the primary, or add target_session_attrs=read-write";
 const NO_CONNECTIONS: &str = "ALTER DATABASE … ALLOW_CONNECTIONS true";
+#[cfg(feature = "postgres")]
 const ROLE: &str =
     "CREATE ROLE … LOGIN on the server, or check the name of the user (WAIT_POSTGRES_USER)";
+#[cfg(feature = "postgres")]
 const HBA: &str =
     "add a line for this user, database, address and use of TLS to the server's pg_hba.conf, and reload it";
+#[cfg(feature = "postgres")]
 const POOLER: &str = "does the pooler reach its server, and does it log in there? Its log may say more";
 
 /// PgBouncer gives the same answer for both.
