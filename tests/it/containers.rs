@@ -72,26 +72,26 @@ pub fn static_wait(folder: &Path) -> PathBuf {
     binary
 }
 
-/// A compose project of the example, gone when this is dropped.
-struct Project {
+/// A compose project of an example, gone when this is dropped.
+pub struct Project {
     name: String,
-    files: Vec<&'static str>,
+    files: Vec<String>,
     vars: Vec<(&'static str, String)>,
 }
 
 impl Project {
-    fn new(name: &str, files: &[&'static str], vars: &[(&'static str, &str)]) -> Self {
+    pub fn new(name: &str, files: &[&str], vars: &[(&'static str, &str)]) -> Self {
         let vars = vars
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
         Self {
             name: format!("compose-wait-test-{name}-{}", std::process::id()),
-            files: files.to_vec(),
+            files: files.iter().map(|file| (*file).to_owned()).collect(),
             vars: vars.collect(),
         }
     }
 
-    fn try_compose(&self, args: &[&str]) -> Output {
+    pub fn try_compose(&self, args: &[&str]) -> Output {
         let mut all = vec!["compose", "--progress=plain", "--project-name", &self.name];
         all.extend(self.files.iter().flat_map(|file| ["--file", file]));
         all.extend(args);
@@ -104,7 +104,7 @@ impl Project {
     }
 
     #[track_caller]
-    fn compose(&self, args: &[&str]) -> String {
+    pub fn compose(&self, args: &[&str]) -> String {
         let output = self.try_compose(args);
         assert!(
             output.status.success(),
@@ -115,12 +115,12 @@ impl Project {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         text(&self.try_compose(&["logs", "--no-color", "app"]))
     }
 
     /// The answer of the service, asked from inside its container.
-    fn fetch(&self, path: &str, body: Option<&str>) -> String {
+    pub fn fetch(&self, path: &str, body: Option<&str>) -> String {
         let body = body.map_or("{}".to_owned(), |body| {
             format!("{{method: 'POST', body: '{body}'}}")
         });
@@ -132,7 +132,7 @@ impl Project {
 
     /// Tries until it holds, for a minute.
     #[track_caller]
-    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let start = Instant::now();
         while !holds() {
             assert!(

@@ -1,11 +1,15 @@
 //! The examples, by the very commands of their READMEs.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::containers::{text, try_docker, wait_image};
-use crate::support::has_line;
+use crate::containers::{
+    Project, docker, mariadb_image, mysql_image, text, try_docker, wait_image,
+};
+use crate::support::{best_of_three, has_line};
 
 /// An example, with its containers and volumes gone when this is dropped.
 pub struct Example {
@@ -139,4 +143,98 @@ fn ci_job_tests_against_a_published_port() {
     waits_for(&said, "mysql://root@127.0.0.1:", &["closed"]);
     says(&said, &["is ready after"]);
     says(&said, &["pass 1"]);
+}
+
+const NESTJS: &str = "examples/nestjs/compose.yaml";
+
+/// Asserts that a service ends within a second, as soon as this has started it.
+#[track_caller]
+fn stops_at_once(project: &Project, start: impl Fn()) {
+    best_of_three(Duration::from_secs(1), || {
+        start();
+        let since = Instant::now();
+        project.compose(&["stop", "app"]);
+        since.elapsed()
+    });
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn nestjs_starts_once_and_its_health_check_shows_what_is_down() {
+    for server in [mysql_image(), mariadb_image()] {
+        let vars = [("MYSQL_IMAGE", server.as_str()), ("PORT", "0")];
+        let example = Example::new("nestjs");
+        let project = Project::new("nestjs", &[NESTJS], &vars);
+        let said = example.run(&example.commands(), &vars);
+        says(&said, &["mysql://app@db:3306/guest_book is ready after"]);
+        says(&said, &["Nest application successfully started"]);
+        assert_eq!(project.fetch("/guests", None), "[]");
+        let app = project.compose(&["ps", "--quiet", "app"]);
+        let inspect = |format| docker(&["inspect", "--format", format, &app]);
+        let state = || inspect("{{.State.Health.Status}}, {{.RestartCount}} restarts");
+        assert_eq!(state(), "healthy, 0 restarts");
+
+        let start = || drop(project.compose(&["up", "--detach", "--wait", "app"]));
+        stops_at_once(&project, start);
+        start();
+        project.compose(&["stop", "db"]);
+        project.until("it stays healthy", || state() == "unhealthy, 0 restarts");
+        let checks = inspect("{{range .State.Health.Log}}{{.Output}}{{end}}");
+        says(&checks, &["503", "database", "down"]);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn nestjs_tests_end_to_end_against_a_database() {
+    let files = ["examples/nestjs/compose.test.yaml"];
+    let project = Project::new("nestjs-test", &files, &[]);
+    let output = project.try_compose(&["run", "--build", "--rm", "-T", "test"]);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    says(&said, &["mysql://app@db:3306/guest_book is ready after"]);
+    says(&said, &["Tests", "3 passed"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn nestjs_in_development_reloads_and_stops_at_once() {
+    // A copy of the source is mounted, because it is changed.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let nestjs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nestjs");
+    let mut copy = Command::new("cp");
+    let copied = copy.arg("-R").args([&nestjs.join("src"), folder.path()]);
+    assert!(copied.status().expect("cp").success());
+    let source = folder.path().join("src");
+    let mounted = folder.path().join("compose.yaml");
+    let volume = format!("{}:/opt/node_app/src:ro", source.display());
+    let mount = format!("services: {{app: {{volumes: [{volume:?}]}}}}");
+    fs::write(&mounted, mount).expect("written");
+
+    let dev = "examples/nestjs/compose.dev.yaml";
+    let files = [NESTJS, dev, mounted.to_str().expect("UTF-8")];
+    let server = mariadb_image();
+    let vars = [("MYSQL_IMAGE", server.as_str()), ("PORT", "0")];
+    let project = Project::new("nestjs-dev", &files, &vars);
+    let starts = || project.logs().matches("successfully started").count();
+    let one_more = |cause: &dyn Fn()| {
+        let before = starts();
+        cause();
+        let since = Instant::now();
+        project.until("it does not start", || starts() == before + 1);
+        since.elapsed()
+    };
+    one_more(&|| drop(project.compose(&["up", "--build", "--detach"])));
+    best_of_three(Duration::from_secs(5), || {
+        one_more(&|| {
+            let main = fs::File::options()
+                .append(true)
+                .open(source.join("main.ts"));
+            let changed = main.and_then(|mut file| writeln!(file, "// changed"));
+            changed.expect("changed");
+        })
+    });
+    stops_at_once(&project, || {
+        one_more(&|| drop(project.compose(&["start", "app"])));
+    });
 }

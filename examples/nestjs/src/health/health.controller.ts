@@ -1,11 +1,11 @@
-import { Controller, Get, Inject } from '@nestjs/common';
+import { Controller, Get } from '@nestjs/common';
 import { HealthCheck, HealthCheckService, TypeOrmHealthIndicator } from '@nestjs/terminus';
 
 @Controller('health')
 export class HealthController {
   constructor(
-    @Inject(HealthCheckService) private readonly health: HealthCheckService,
-    @Inject(TypeOrmHealthIndicator) private readonly database: TypeOrmHealthIndicator,
+    private readonly health: HealthCheckService,
+    private readonly database: TypeOrmHealthIndicator,
   ) {}
 
   /** 200, or 503 and what is down. */
