@@ -14,6 +14,10 @@ RUN case "$TARGETPLATFORM" in \
       linux/amd64) target=x86_64-unknown-linux-gnu tools=x86_64-linux-gnu ;; \
       linux/arm64) target=aarch64-unknown-linux-gnu tools=aarch64-linux-gnu ;; \
       linux/arm/v7) target=armv7-unknown-linux-gnueabihf tools=arm-linux-gnueabihf ;; \
+      linux/386) target=i686-unknown-linux-gnu tools=i686-linux-gnu ;; \
+      linux/ppc64le) target=powerpc64le-unknown-linux-gnu tools=powerpc64le-linux-gnu ;; \
+      linux/riscv64) target=riscv64gc-unknown-linux-gnu tools=riscv64-linux-gnu ;; \
+      linux/s390x) target=s390x-unknown-linux-gnu tools=s390x-linux-gnu ;; \
       *) echo "no target is known for $TARGETPLATFORM" >&2 && exit 1 ;; \
     esac \
  && echo "$target" >/target \

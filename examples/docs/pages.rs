@@ -15,6 +15,16 @@ const START: &str = "<!-- generated: ";
 const START_END: &str = " -->";
 const END: &str = "<!-- end -->";
 
+/// Other files with addresses of this project, whose owner Cargo.toml names.
+const OWNED: [&str; 6] = [
+    ".github/ISSUE_TEMPLATE/config.yml",
+    "SECURITY.md",
+    "docs/recipes.md",
+    "examples/ci-job/github-actions.yml",
+    "examples/ci-job/gitlab-ci.yml",
+    "examples/kubernetes/init-container.yaml",
+];
+
 /// A page.
 pub(crate) struct Page {
     /// Its file.
@@ -50,7 +60,31 @@ pub(crate) fn all(root: &Path) -> io::Result<Vec<Page>> {
         let path = root.join(format!("docs/targets/{}.md", kind.name));
         pages.push(page(path, &kind_parts(kind), Some(&new_page(kind)))?);
     }
+    for path in OWNED {
+        pages.push(page(root.join(path), &Parts::new(), None)?);
+    }
     Ok(pages)
+}
+
+/// A text in which the addresses of this project have the owner that Cargo.toml names.
+fn owned(text: &str) -> String {
+    let (_, owner) = env!("CARGO_PKG_REPOSITORY")
+        .trim_end_matches("/compose-wait")
+        .rsplit_once('/')
+        .expect("an owner in the repository's address");
+    let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '-');
+    let replaced = |part: &str| match part.split_once("/compose-wait") {
+        Some((name, rest)) if is_name(name) => format!("{owner}/compose-wait{rest}"),
+        _ => part.to_owned(),
+    };
+    ["ghcr.io/", "github.com/", "uses: "]
+        .iter()
+        .fold(text.to_owned(), |text, before| {
+            let parts: Vec<_> = text.split(before).collect();
+            let first = parts.iter().take(1).map(|&part| part.to_owned());
+            let rest = parts.iter().skip(1).map(|part| replaced(part));
+            first.chain(rest).collect::<Vec<_>>().join(before)
+        })
 }
 
 /// The parts of a page, by name.
@@ -68,6 +102,7 @@ fn page(path: PathBuf, parts: &Parts, template: Option<&str>) -> io::Result<Page
     };
     let new = filled(text, parts)
         .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+    let new = owned(&new);
     Ok(Page { path, old, new })
 }
 

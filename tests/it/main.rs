@@ -27,6 +27,7 @@ mod mongodb;
 mod mysql;
 mod options;
 mod output;
+mod packages;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod postgres;
