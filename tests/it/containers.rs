@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::examples::{NESTJS, stops_at_once};
 use crate::fixtures::ports::{Silent, speechless};
 use crate::support::{best_of_three, has_line, two_hundred_that_never_answer, wait};
 
@@ -130,13 +131,13 @@ impl Project {
         self.compose(&["exec", "-T", "app", "node", "-e", &script])
     }
 
-    /// Tries until it holds, for a minute.
+    /// Tries until it holds, for three minutes.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let start = Instant::now();
         while !holds() {
             assert!(
-                start.elapsed() < Duration::from_secs(60),
+                start.elapsed() < Duration::from_secs(180),
                 "{what}: {}",
                 self.logs()
             );
@@ -243,6 +244,50 @@ fn in_development_the_service_restarts_when_its_source_changes() {
     project.until("the service does not restart", || starts() == 2);
     let healthy = r#"{"status":"ok"}"#;
     assert_eq!(project.fetch("/healthcheck", None), healthy);
+}
+
+#[test]
+#[ignore = "times the reload, on a machine that does nothing else"]
+fn nestjs_in_development_reloads_and_stops_at_once() {
+    // A copy of the source is mounted, because it is changed.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let nestjs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nestjs");
+    let mut copy = Command::new("cp");
+    let copied = copy.arg("-R").args([&nestjs.join("src"), folder.path()]);
+    assert!(copied.status().expect("cp").success());
+    let source = folder.path().join("src");
+    let mounted = folder.path().join("compose.yaml");
+    let volume = format!("{}:/opt/node_app/src:ro", source.display());
+    let mount = format!("services: {{app: {{volumes: [{volume:?}]}}}}");
+    std::fs::write(&mounted, mount).expect("written");
+
+    let dev = "examples/nestjs/compose.dev.yaml";
+    let files = [NESTJS, dev, mounted.to_str().expect("UTF-8")];
+    let server = mariadb_image();
+    let vars = [("MYSQL_IMAGE", server.as_str()), ("PORT", "0")];
+    let project = Project::new("nestjs-dev", &files, &vars);
+    let starts = || project.logs().matches("successfully started").count();
+    let one_more = |cause: &dyn Fn()| {
+        let before = starts();
+        cause();
+        let since = Instant::now();
+        project.until("it does not start", || starts() > before);
+        since.elapsed()
+    };
+    one_more(&|| drop(project.compose(&["up", "--build", "--detach"])));
+    best_of_three(Duration::from_secs(5), || {
+        one_more(&|| {
+            let main = std::fs::File::options()
+                .append(true)
+                .open(source.join("main.ts"));
+            let changed =
+                main.and_then(|mut file| std::io::Write::write_all(&mut file, b"// changed\n"));
+            changed.expect("changed");
+        })
+    });
+    stops_at_once(&project, || {
+        one_more(&|| drop(project.compose(&["start", "app"])));
+    });
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The examples, by the very commands of their READMEs.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -145,11 +144,11 @@ fn ci_job_tests_against_a_published_port() {
     says(&said, &["pass 1"]);
 }
 
-const NESTJS: &str = "examples/nestjs/compose.yaml";
+pub const NESTJS: &str = "examples/nestjs/compose.yaml";
 
 /// Asserts that a service ends within a second, as soon as this has started it.
 #[track_caller]
-fn stops_at_once(project: &Project, start: impl Fn()) {
+pub fn stops_at_once(project: &Project, start: impl Fn()) {
     best_of_three(Duration::from_secs(1), || {
         start();
         let since = Instant::now();
@@ -194,47 +193,4 @@ fn nestjs_tests_end_to_end_against_a_database() {
     assert!(output.status.success(), "{said}");
     says(&said, &["mysql://app@db:3306/guest_book is ready after"]);
     says(&said, &["Tests", "3 passed"]);
-}
-
-#[test]
-#[ignore = "needs Docker"]
-fn nestjs_in_development_reloads_and_stops_at_once() {
-    // A copy of the source is mounted, because it is changed.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let nestjs = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nestjs");
-    let mut copy = Command::new("cp");
-    let copied = copy.arg("-R").args([&nestjs.join("src"), folder.path()]);
-    assert!(copied.status().expect("cp").success());
-    let source = folder.path().join("src");
-    let mounted = folder.path().join("compose.yaml");
-    let volume = format!("{}:/opt/node_app/src:ro", source.display());
-    let mount = format!("services: {{app: {{volumes: [{volume:?}]}}}}");
-    fs::write(&mounted, mount).expect("written");
-
-    let dev = "examples/nestjs/compose.dev.yaml";
-    let files = [NESTJS, dev, mounted.to_str().expect("UTF-8")];
-    let server = mariadb_image();
-    let vars = [("MYSQL_IMAGE", server.as_str()), ("PORT", "0")];
-    let project = Project::new("nestjs-dev", &files, &vars);
-    let starts = || project.logs().matches("successfully started").count();
-    let one_more = |cause: &dyn Fn()| {
-        let before = starts();
-        cause();
-        let since = Instant::now();
-        project.until("it does not start", || starts() == before + 1);
-        since.elapsed()
-    };
-    one_more(&|| drop(project.compose(&["up", "--build", "--detach"])));
-    best_of_three(Duration::from_secs(5), || {
-        one_more(&|| {
-            let main = fs::File::options()
-                .append(true)
-                .open(source.join("main.ts"));
-            let changed = main.and_then(|mut file| writeln!(file, "// changed"));
-            changed.expect("changed");
-        })
-    });
-    stops_at_once(&project, || {
-        one_more(&|| drop(project.compose(&["start", "app"])));
-    });
 }
