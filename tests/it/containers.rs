@@ -286,7 +286,7 @@ fn nestjs_in_development_reloads_and_stops_at_once() {
         })
     });
     stops_at_once(&project, || {
-        one_more(&|| drop(project.compose(&["start", "app"])));
+        one_more(&|| drop(project.compose(&["restart", "app"])));
     });
 }
 
