@@ -36,11 +36,11 @@ COPY benches benches
 # On musl a binary is static by nature, on gnu by crt-static; that flag needs the target to be
 # named, or else it would be in force for the build scripts too. The sources are touched because the
 # cache is that of every checkout on this machine, and cargo goes by what is newer. Relative relocations
-# are a twentieth of the file; not every linker packs them.
+# and functions that are alike are a twentieth of the file; not every linker packs and joins them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target,sharing=locked \
     target=$(cat /target) \
- && case "$target" in x86_64-*-gnu) pack='-C link-arg=-Wl,-z,pack-relative-relocs' ;; *) pack= ;; esac \
+ && case "$target" in x86_64-*-gnu) pack='-C link-arg=-Wl,-z,pack-relative-relocs,--icf=all' ;; *) pack= ;; esac \
  && touch /linker src/lib.rs src/main.rs && export $(cat /linker) \
  && export RUSTFLAGS="-C target-feature=+crt-static $pack" \
  && cargo build --release --locked --bin wait --target "$target" \

@@ -14,7 +14,10 @@ macro_rules! kinds {
         $(mod $module;)*
 
         /// Every kind, compiled in or not, in the order of the documentation.
-        pub static KINDS: &[&Kind] = &[$(&$module::KIND),*];
+        pub static KINDS: &[&Kind] = &[$({
+            static KIND: Kind = $module::KIND.in_this_build();
+            &KIND
+        }),*];
     };
 }
 

@@ -116,6 +116,28 @@ pub enum Parameters {
 }
 
 impl Kind {
+    /// As much of it as this build needs: of a kind that is not compiled in no more than its name, its
+    /// schemes and its settings.
+    #[must_use]
+    pub const fn in_this_build(&self) -> Self {
+        match self.parse {
+            None if !self.schemes.is_empty() => Self {
+                parameters: Parameters::Known {
+                    shown: &[],
+                    others: &[],
+                },
+                dialects: &[],
+                options: &[],
+                reasons: &[],
+                codes: &[],
+                ready_when: "",
+                examples: &[],
+                ..*self
+            },
+            _ => Self { ..*self },
+        }
+    }
+
     /// Whether it has a flag and variables of its own.
     pub fn has_settings(&self) -> bool {
         !self.settings.is_empty()
