@@ -87,7 +87,7 @@ reasons! {
     CLOSED "closed" Soon:
         "the server closes the connection too early",
         "does a server listen on the port? A published port is open before its container listens";
-    PROTOCOL "protocol" Soon:
+    PROTOCOL "protocol" Politely:
         "the server answers in another protocol",
         "is this the right port, and the right scheme?";
     TLS_FAILED "tls_failed" Rarely permanent:

@@ -1,8 +1,10 @@
 //! Options that follow the '#' of a target, what happens after the deadline, and the files of secrets.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,6 +50,10 @@ fn a_target_that_is_there_is_not_gone() {
     let open = Port::opened();
     let denying = serve(greet_and_deny);
     let silent = Silent::new();
+    let failing = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    });
     let login = "is not ready after";
     for (target, reason) in [
         (format!("{}#gone", open.address), "still_there: it is there"),
@@ -56,6 +62,14 @@ fn a_target_that_is_there_is_not_gone() {
             "still_there",
         ),
         (format!("mysql://{denying}#gone"), "still_there"),
+        (
+            format!("http://{failing}/#gone"),
+            "still_there: it is there",
+        ),
+        (
+            format!("http://{failing}/#gone&contains=welcome"),
+            "still_there: it is there",
+        ),
         (format!("mysql://app:wrong@{denying}#gone"), "access_denied"),
         (format!("{}#gone", silent.address()), "timed_out"),
         (
@@ -64,6 +78,39 @@ fn a_target_that_is_there_is_not_gone() {
         ),
     ] {
         waiting_for(&target).run().exits(1).says(&[login, reason]);
+    }
+}
+
+#[test]
+fn a_server_of_another_protocol_is_not_asked_again_at_once() {
+    for scheme in [
+        "postgres", "mysql", "redis", "kafka", "amqp", "mongodb", "grpc", "http",
+    ] {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let own = Arc::clone(&connections);
+        let address = serve(move |mut stream| {
+            own.fetch_add(1, Ordering::Relaxed);
+            // The server of this protocol waits for the client's first line.
+            if stream
+                .set_read_timeout(Some(Duration::from_millis(5)))
+                .is_ok()
+            {
+                let _ = stream.read(&mut [0; 1024]);
+            }
+            let answer = match scheme {
+                "http" => "SSH-2.0-OpenSSH_9.6\r\n",
+                _ => "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        waiting_for(&format!("{scheme}://app:secret@{address}"))
+            .run()
+            .exits(1);
+        let connections = connections.load(Ordering::Relaxed);
+        assert!(
+            (1..=25).contains(&connections),
+            "{scheme}: {connections} in a second"
+        );
     }
 }
 

@@ -72,6 +72,8 @@ struct Http {
     /// For basic authentication.
     login: Login,
     options: Options,
+    /// Whether any answer is one too many (`#gone`).
+    is_gone: bool,
     /// The parts of the request that are secret: a service may repeat them.
     confidential: Confidential,
 }
@@ -110,6 +112,7 @@ pub(super) fn parse(
         endpoint,
         login: defaults.account(address)?,
         options,
+        is_gone: address.flag("gone")?,
     }))
 }
 
@@ -198,13 +201,13 @@ impl Http {
         if let Some(pause) = retry_after(response.headers(), SystemTime::now()) {
             cx.asked_for_pause(pause);
         }
-        let is_expected = self.options.expects(status);
+        let is_expected = self.is_gone || self.options.expects(status);
         let mut page = Page {
             rest: response.into_body(),
             read: Vec::new(),
         };
         let mut is_found = true;
-        if let (true, Some(text)) = (is_expected, &self.options.contains) {
+        if let (true, false, Some(text)) = (is_expected, self.is_gone, &self.options.contains) {
             cx.phase("reading the page");
             let finding = beside(&mut connection, page.find(text.expose().as_bytes()));
             is_found = finding.await.map_err(failed)?;
