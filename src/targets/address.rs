@@ -104,12 +104,15 @@ impl Address {
         let (rest, options) = split_options(rest);
         let options = parse_options(options, kind)?;
         let (authority, path, query) = split(rest);
-        let (login, endpoint) = match authority.rsplit_once('@') {
-            Some((login, endpoint)) => (Some(login), endpoint),
-            None => (None, authority),
+        let (login, endpoint) = match kind.several_hosts {
+            true => login_and_hosts(authority)?,
+            false => match authority.rsplit_once('@') {
+                Some((login, endpoint)) => (Some(login), endpoint.into()),
+                None => (None, authority.into()),
+            },
         };
         // A socket may stand in the place of the host.
-        let (endpoint, socket) = match decode(endpoint)? {
+        let (endpoint, socket) = match decode(&endpoint)? {
             path if path.starts_with('/') => ("localhost".to_owned(), Some(path)),
             empty if empty.is_empty() && scheme.default_port.is_some() => {
                 match login.is_some() || origin == Origin::Application {
@@ -520,6 +523,43 @@ fn split(text: &str) -> (&str, &str, Option<&str>) {
     };
     let (authority, path) = text.split_at(text.find('/').unwrap_or(text.len()));
     (authority, path, query)
+}
+
+/// Splits an authority into the login and the hosts. A login that each host has is one login.
+///
+/// # Errors
+/// Several logins.
+pub(crate) fn login_and_hosts(authority: &str) -> Result<(Option<&str>, Cow<'_, str>), Expected> {
+    let Some((login, hosts)) = authority.rsplit_once('@') else {
+        return Ok((None, authority.into()));
+    };
+    let ats = || {
+        login
+            .match_indices('@')
+            .map(|(at, _)| (&login[..at], at + 1))
+    };
+    let same = ats().find_map(|(login, end)| {
+        let again = format!(",{login}@");
+        let hosts = &authority[end..];
+        let is_again = !login.is_empty() && hosts.contains(&again);
+        let hosts = is_again.then(|| hosts.replace(&again, ","));
+        Some((login, hosts.filter(|hosts| !hosts.contains('@'))?))
+    });
+    if let Some((login, hosts)) = same {
+        return Ok((Some(login), hosts.into()));
+    }
+    // A password that is not encoded may hold '@' and ',' too, but no host and port with another login
+    // behind them.
+    let is_another = |(_, end): (&str, usize)| {
+        let parts = login[end..].split_once(',');
+        parts.is_some_and(|(host, next)| {
+            Endpoint::parse(host, Some(1)).is_ok() && next.contains(':')
+        })
+    };
+    match ats().any(is_another) {
+        true => Err(Expected::new("expected one login for all hosts")),
+        false => Ok((Some(login), hosts.into())),
+    }
 }
 
 /// Splits the options off a target.

@@ -25,6 +25,8 @@ use crate::probe::{NotReady, Probe, reason};
 #[cfg(feature = "tls")]
 use crate::settings::environment;
 use crate::settings::parse_duration;
+#[cfg(feature = "postgres")]
+pub(crate) use address::login_and_hosts;
 pub use address::{Address, Origin};
 pub use host::{Endpoint, Host};
 pub use kind::{Dialect, Kind, Parameters, Parse, Scheme, Setting};
@@ -361,8 +363,16 @@ impl Defaults<'_> {
     /// Two passwords at once.
     pub fn account(&self, address: &mut Address) -> Result<Login, Expected> {
         let user = address.option("user").map(str::to_owned);
-        let user = user.filter(|user| !user.is_empty()).or(address.user.take());
-        address.user = self.or_default(user, Setting::User)?;
+        let user = user.filter(|user| !user.is_empty());
+        let own = address.user.take();
+        // The password in an application's URL is that of its user.
+        let is_another = user.is_some() && own.is_some() && user != own;
+        let names = ["password-env", "password-file"];
+        let is_given = names.iter().any(|name| address.option(name).is_some());
+        if address.origin == Origin::Application && (is_another || is_given) {
+            address.password = None;
+        }
+        address.user = self.or_default(user.or(own), Setting::User)?;
         Ok(Login {
             user: address.user.clone(),
             password: self.password(address)?,

@@ -472,6 +472,75 @@ fn targets_take_from_the_settings_of_their_kind_the_parts_that_they_leave_out() 
 }
 
 #[test]
+fn an_options_password_takes_the_place_of_an_applications() {
+    let of = |target| {
+        vars([
+            ("WAIT_HOSTS", target),
+            ("DATABASE_URL", "mysql://app:s3cret@db/shop"),
+            ("M", "other"),
+        ])
+    };
+    for (target, user, password) in [
+        ("env:DATABASE_URL#password-env=M", "app", Some("from M")),
+        (
+            "env:DATABASE_URL#user=monitor&password-env=M",
+            "monitor",
+            Some("from M"),
+        ),
+        (
+            "env:DATABASE_URL#user=monitor&password-file=/f",
+            "monitor",
+            Some("from the file /f"),
+        ),
+        ("env:DATABASE_URL#user=app", "app", Some("from the URL")),
+        // Another user's password is not to be sent.
+        ("env:DATABASE_URL#user=monitor", "monitor", None),
+    ] {
+        let config = of(target).config();
+        let parts = config.targets[0].probe.description();
+        let part = |name| parts.iter().find(|(known, _)| *known == name);
+        let part = |name| part(name).map(|(_, value)| &**value);
+        assert_eq!(
+            (part("user"), part("password")),
+            (Some(user), password),
+            "{target}"
+        );
+    }
+    let error = of("env:DATABASE_URL#password-env=M&password-file=/f").error();
+    let expected = "expected one of a password, password-file and password-env";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn several_hosts_have_one_login() {
+    for url in [
+        "postgres://u:p@a:1,v:p@b:2/db",
+        "postgres://u:p@a,u:q@b/db",
+        "postgres://u:p@a:1,v:p@b:2/db?application_name=x&port=5",
+        "mongodb://u:p@a:1,v:q@b:2/db",
+    ] {
+        let error = vars([("WAIT_HOSTS", "env:DATABASE_URL"), ("DATABASE_URL", url)]).error();
+        assert!(
+            error.ends_with("expected one login for all hosts"),
+            "{url}: {error}"
+        );
+        assert!(!error.contains("p@"), "{error}");
+    }
+    for (url, name) in [
+        ("postgres://u:p@a:1,u:p@b:2/db", "postgres://u@a:1,b:2/db"),
+        (
+            "postgres://u@a:1,u@b:2,c/db",
+            "postgres://u@a:1,b:2,c:5432/db",
+        ),
+        ("postgres://u:p@a,ss@b/db", "postgres://u@b:5432/db"),
+        ("postgres://u:p@ss@b,c/db", "postgres://u@b:5432,c:5432/db"),
+    ] {
+        let given = vars([("WAIT_HOSTS", "env:DATABASE_URL"), ("DATABASE_URL", url)]);
+        assert_eq!(given.targets(), [name], "{url}");
+    }
+}
+
+#[test]
 fn a_password_is_given_in_one_way() {
     let both = vars([
         ("WAIT_MYSQL", "app@db"),

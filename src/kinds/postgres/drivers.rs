@@ -12,15 +12,23 @@ use super::KIND;
 use crate::kinds::of_driver;
 use crate::net::At;
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::{Address, Dialect, Expected, Origin, Secret, key_values, one_of};
+use crate::targets::{
+    Address, Dialect, Expected, Origin, Secret, key_values, login_and_hosts, one_of,
+};
 
 pub(super) const DIALECTS: &[Dialect] = &[url, conninfo, pdo, ado_net];
 
 /// Names and values, decoded.
 type Pairs = Vec<(String, String)>;
 
+/// The folder of the sockets in the libpq of Debian, Alpine and Fedora.
+const SOCKETS: &str = "/var/run/postgresql";
+
 /// Says that `sslmode` has libpq's meaning, in the words of pg-connection-string.
 const AS_LIBPQ: (&str, &str) = ("uselibpqcompat", "true");
+
+/// The parameters for files that alone turn TLS on in npm's pg.
+const FILES: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
 
 /// The keywords of libpq.
 const KEYWORDS: &[&str] = &[
@@ -86,10 +94,8 @@ fn url(text: &str) -> Option<String> {
     };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
+    let (login, hosts) = login_and_hosts(authority).ok()?;
+    let hosts = &*hosts;
     // Such an '@' most likely ends the rest of a password that was not encoded.
     let is_cut = path.contains('@') || query.contains('@') && !(first == "jdbc" && login.is_none());
     // Ecto's scheme is that of any database, but its default is this one.
@@ -108,17 +114,21 @@ fn url(text: &str) -> Option<String> {
     let parameters = parameters?;
     let has = |names: &[&str]| parameters.iter().any(|(name, _)| names.contains(&&**name));
     let names_host = has(&["host", "hostaddr", "unix_sock", "socket_dir"]);
-    let is_moved = names_host || has(&["port", "dbname"]) || hosts.to_ascii_lowercase().starts_with("%2f");
+    let is_moved = names_host || has(&["user", "password", "port", "dbname"]) || hosts.to_ascii_lowercase().starts_with("%2f");
     let is_libpq = !first.is_empty()
         || has(&["sslaccept"])
         || !matches!(scheme, "postgres" | "postgresql" | "ecto");
     // Only these mean one thing to libpq and another to npm's pg.
     let is_marked = is_libpq
         && !has(&[AS_LIBPQ.0])
-        && parameters.iter().any(|(name, value)| {
-            matches!(&**name, "sslmode" | "sslMode" | "ssl")
-                && matches!(&*plain(value), "allow" | "prefer" | "require" | "verifyca")
+        && parameters.iter().any(|(name, value)| match &**name {
+            "sslmode" | "sslMode" | "ssl" => {
+                matches!(&*plain(value), "allow" | "prefer" | "require" | "verifyca")
+            }
+            name => FILES.contains(&name),
         });
+    let is_psycopg = scheme.contains("+psycopg");
+    let is_moved = is_moved || is_psycopg && hosts.is_empty();
     if short.is_none() && !is_moved && !is_marked && !is_ecto {
         return None;
     }
@@ -134,8 +144,19 @@ fn url(text: &str) -> Option<String> {
             push("password", password)?;
         }
     }
-    if !names_host {
-        push("host", hosts)?;
+    let host_and_port = |host: &str| match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name.to_owned(), Some(port.to_owned())),
+        _ => (host.to_owned(), None),
+    };
+    let names_port = parameters.iter().any(|(name, value)| name == "port" && !value.is_empty());
+    match (names_host, host_and_port(hosts)) {
+        (true, (_, Some(port))) if !names_port && !hosts.contains(',') => push("port", &port)?,
+        (true, _) => {}
+        (false, _) if names_port => {
+            let names: Vec<_> = hosts.split(',').map(|host| host_and_port(host).0).collect();
+            push("host", &names.join(","))?;
+        }
+        (false, _) => push("host", hosts)?,
     }
     push("dbname", path.trim_start_matches('/'))?;
     if first == "r2dbcs" {
@@ -146,6 +167,9 @@ fn url(text: &str) -> Option<String> {
     }
     // The parameters override what comes before them.
     pairs.extend(parameters);
+    if is_psycopg {
+        take_socket(&mut pairs);
+    }
     Some(built(&pairs)? + options)
 }
 
@@ -178,7 +202,16 @@ fn conninfo(text: &str) -> Option<String> {
     }
     let is_own = pairs.iter().any(|(name, _)| matches!(&**name, "host" | "hostaddr" | "dbname" | "user"));
     pairs.insert(0, (AS_LIBPQ.0.to_owned(), AS_LIBPQ.1.to_owned()));
+    take_socket(&mut pairs);
     is_own.then(|| built(&pairs)).flatten()
+}
+
+/// Has libpq take the socket where no host is named.
+fn take_socket(pairs: &mut Pairs) {
+    let mut hosts = pairs.iter().filter(|(name, _)| matches!(&**name, "host" | "hostaddr"));
+    if hosts.all(|(_, host)| host.is_empty()) {
+        pairs.push(("host".to_owned(), SOCKETS.to_owned()));
+    }
 }
 
 /// `pgsql:host=db;port=5432;dbname=shop;user=app;password=secret`: PHP's, which is libpq's with semicolons.
@@ -234,8 +267,12 @@ fn built(pairs: &Pairs) -> Option<String> {
     url.push('@');
     // SQLAlchemy repeats the parameter, libpq has a list in it.
     let mut hosts = all(&["host", "unix_sock", "socket_dir"]).join(",");
-    if hosts.is_empty() {
-        hosts = all(&["hostaddr"]).join(",");
+    // Of libpq's two the name is for the certificate alone.
+    let is_named = last("sslmode").is_some_and(|mode| plain(mode) == "verifyfull")
+        || last("sslrootcert") == Some("system");
+    let addresses = all(&["hostaddr"]).join(",");
+    if hosts.is_empty() || last(AS_LIBPQ.0).is_some() && !addresses.is_empty() && !is_named {
+        hosts = addresses;
     }
     let ports = all(&["port"]).join(",");
     let mut ports = ports.split(',').map(str::trim).filter(|port| !port.is_empty()).cycle();
@@ -337,7 +374,13 @@ pub(super) fn encryption(address: &Address) -> Result<Encryption, Expected> {
         authorities = get(&["sslcert"])?.map(|file| ("sslcert", file)); // Prisma's is an authority
     }
     let is_system = authorities.as_ref().is_some_and(|(_, file)| file == "system");
-    let words = match get(&["sslmode", "sslMode"])? {
+    let sslmode = get(&["sslmode", "sslMode"])?.filter(|mode| !mode.is_empty());
+    let has_files = address
+        .parameters()?
+        .iter()
+        .any(|(name, file)| FILES.contains(&&**name) && !file.is_empty());
+    let is_from_files = !is_libpq && sslmode.is_none() && has_files;
+    let words = match sslmode {
         Some(mode) => Some(mode),
         None if is_true("requiressl")? => Some("require".to_owned()),
         None => get(&["ssl"])?,
@@ -374,7 +417,7 @@ pub(super) fn encryption(address: &Address) -> Result<Encryption, Expected> {
         }
     };
     let negotiation = get(&["sslnegotiation", "sslNegotiation"])?;
-    let mode = if is_strict || is_system { FULL } else { mode };
+    let mode = if is_strict || is_system || is_from_files { FULL } else { mode };
     Ok(Encryption {
         mode,
         is_reluctant: is_libpq && words.as_deref() == Some("allow"),
@@ -402,8 +445,8 @@ fn last_of(address: &Address, names: &[&str]) -> Result<Option<String>, Expected
 
 /// Makes options of the parameters for a client's certificate and its key, if there are no such options.
 pub(super) fn take_identity(address: &mut Address) -> Result<(), Expected> {
-    let certificate = last_of(address, &["sslcert", "sslCert"])?;
-    let key = last_of(address, &["sslkey", "sslKey"])?;
+    let file = |names| Ok(last_of(address, names)?.filter(|file| !file.is_empty()));
+    let (certificate, key) = (file(&["sslcert", "sslCert"])?, file(&["sslkey", "sslKey"])?);
     if let (Some(certificate), Some(key)) = (certificate, key)
         && address.option("cert-file").or(address.option("key-file")).is_none()
     {

@@ -804,3 +804,30 @@ fn roles_have_the_names_of_drivers() {
         assert_eq!(drivers::role(&address), Ok(expected), "{words}");
     }
 }
+
+#[test]
+fn libpq_without_a_host_takes_the_socket() {
+    let url = |text: &str| drivers::DIALECTS.iter().find_map(|dialect| dialect(text));
+    let socket = "socket=/var/run/postgresql";
+    for text in [
+        "dbname=shop user=app",
+        "host= dbname=shop user=app",
+        "pgsql:dbname=shop;user=app",
+        "postgresql+psycopg2:///shop?user=app",
+        "postgresql+psycopg://app@/shop",
+    ] {
+        let url = url(text).expect(text);
+        assert!(url.contains(socket), "{text}: {url}");
+    }
+    for text in [
+        "dbname=shop user=app host=db",
+        "dbname=shop user=app hostaddr=10.0.0.5",
+        "postgres:///shop?user=app",
+        "jdbc:postgresql:///shop?user=app",
+        "postgresql+asyncpg:///shop?user=app",
+        "postgresql+psycopg2:///shop?user=app&host=db",
+    ] {
+        let url = url(text).expect(text);
+        assert!(!url.contains(socket), "{text}: {url}");
+    }
+}
