@@ -735,7 +735,7 @@ fn libpqs_own_form_has_its_own_quotes() {
         ("host=a,b port=1,2 user=app", "postgres://app@a:1,b:2?uselibpqcompat=true"),
         ("host=a,b port=1 user=app", "postgres://app@a:1,b:1?uselibpqcompat=true"),
         ("host=::1 user=app", "postgres://app@[::1]?uselibpqcompat=true"),
-        ("host='' user=app", "postgres://app@localhost?uselibpqcompat=true"),
+        ("host='' user=app", "postgres://app@localhost?socket=/var/run/postgresql&uselibpqcompat=true"),
         ("host=/run/x port=1 user=app", "postgres://app@localhost:1?socket=/run/x&uselibpqcompat=true"),
     ] {
         assert_eq!(url(text).as_deref(), Some(expected), "{text}");
@@ -811,7 +811,7 @@ fn libpq_without_a_host_takes_the_socket() {
     let socket = "socket=/var/run/postgresql";
     for text in [
         "dbname=shop user=app",
-        "host= dbname=shop user=app",
+        "host='' dbname=shop user=app",
         "pgsql:dbname=shop;user=app",
         "postgresql+psycopg2:///shop?user=app",
         "postgresql+psycopg://app@/shop",
