@@ -392,6 +392,8 @@ pub(super) fn encryption(address: &Address) -> Result<Encryption, Expected> {
         if is_libpq { mode } else { FULL }
     };
     let mode = match words.as_deref() {
+        // Such TLS cannot be done without: npm's pg turns it on.
+        None if !is_libpq && get(&["sslnegotiation"])?.as_deref() == Some("direct") => FULL,
         None => TlsMode::Prefer,
         Some("disable" | "disabled" | "false" | "0" | "no" | "off") => TlsMode::Off,
         Some("allow" | "prefer") => as_libpq(TlsMode::Prefer),

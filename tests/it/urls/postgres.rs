@@ -61,6 +61,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("postgres://app:secret@db/shop?sslmode=prefer&uselibpqcompat=true", APP, 5432, Prefer),
         ("postgres://app:secret@db/shop?sslmode=verify-ca&sslrootcert={ca}&uselibpqcompat=true", APP, 5432, Trusted),
         ("postgres://app:secret@db/shop?sslnegotiation=direct&sslmode=require", APP, 5432, Named),
+        ("postgres://app:secret@db/shop?sslnegotiation=direct", APP, 5432, Named),
         ("postgres://app:secret@db/shop?sslrootcert={ca}", APP, 5432, Named),
         ("postgres://app:secret@db/shop?sslrootcert={ca}&ssl=0", APP, 5432, Named),
         ("postgres://app:secret@db/shop?sslrootcert={ca}&sslmode=disable", APP, 5432, Off),
