@@ -123,6 +123,24 @@ fn logins(check: Check) {
             None,
         ),
         (
+            "old:s3cret@HOST/shop?authSource=admin&authMechanism=scram-sha-1",
+            None,
+        ),
+        (
+            "new:s3cret@HOST/shop?authSource=admin&authMechanism=sha-256",
+            None,
+        ),
+        (
+            "new:s3cret@HOST/shop?authSource=admin&authMechanism=scram-sha-1",
+            denied,
+        ),
+        // The first spelling counts.
+        (
+            "app:s3cret@HOST/shop?authSource=admin&AUTHSOURCE=shop",
+            None,
+        ),
+        ("own:s3cret@HOST/?authsource=shop&authSource=admin", None),
+        (
             "old:s3cret@HOST/shop?authSource=admin&authMechanism=SCRAM-SHA-256",
             denied,
         ),
@@ -800,6 +818,28 @@ fn the_variables_of_the_kind_are_defaults() {
         .says(&["warning", notice]);
 }
 
+/// `wait` cannot say whether such a login would succeed.
+#[test]
+fn a_login_that_is_not_made_is_a_warning_from_the_start() {
+    let server = with(&[APP]);
+    let url = format!(
+        "mongodb://app:wrong@{}/?authMechanism=plain",
+        server.address
+    );
+    let log = wait_says(&url, None).stderr;
+    let warning = log.find("wait lacks its authMechanism and does not log in");
+    let ready = log.find(" ready").expect("a line");
+    assert!(warning.is_some_and(|warning| warning < ready), "{log}");
+    assert!(
+        log.contains("warning")
+            && !server
+                .log()
+                .iter()
+                .any(|command| command.starts_with("sasl")),
+        "{log}"
+    );
+}
+
 #[test]
 fn combinations_that_the_driver_refuses_are_refused() {
     for (target, expected) in [
@@ -851,6 +891,72 @@ fn combinations_that_the_driver_refuses_are_refused() {
         (
             "mongodb://a/?authMechanism=MONGODB-X509&authSource=admin",
             "expected authSource=$external",
+        ),
+        ("mongodb://a/?tls=true&tls=false", "expected tls once"),
+        ("mongodb://a/?tls=true&tls=true", "expected tls once"),
+        (
+            "mongodb://a/?replicaSet=x&replicaSet=y",
+            "expected replicaSet once",
+        ),
+        (
+            "mongodb://a/?authSource=x&authSource=x",
+            "expected authSource once",
+        ),
+        (
+            "mongodb://a/?authSource=",
+            "expected authSource with a value",
+        ),
+        (
+            "mongodb://a/?authSource",
+            "expected authSource with a value",
+        ),
+        (
+            "mongodb://a/?replicaSet=",
+            "expected replicaSet with a value",
+        ),
+        (
+            "mongodb+srv://a.b.c:1/",
+            "expected no port after mongodb+srv://",
+        ),
+        (
+            "mongodb+srv://a.b.c,d:1/",
+            "expected one host after mongodb+srv://",
+        ),
+        (
+            "mongodb://a/?authMechanism=BANANA",
+            "expected authMechanism to be MONGODB-AWS, DEFAULT",
+        ),
+        (
+            "mongodb://app:x@a/?authMechanism=MONGODB-CR",
+            "expected authMechanism to be",
+        ),
+        (
+            "mongodb://app:x@a/?authMechanism=SHA-2",
+            "expected authMechanism to be",
+        ),
+        (
+            "mongodb://a/?authMechanism=SCRAM-SHA-256",
+            "expected a user with SCRAM-SHA-256",
+        ),
+        (
+            "mongodb://a/?authMechanism=sha-1",
+            "expected a user with SCRAM-SHA-1",
+        ),
+        (
+            "mongodb://a/?authMechanism=PLAIN",
+            "expected a user with PLAIN",
+        ),
+        (
+            "mongodb://a/?authMechanism=GSSAPI",
+            "expected a user with GSSAPI",
+        ),
+        (
+            "mongodb://app:x@a/?authMechanism=MONGODB-X509",
+            "expected no password with MONGODB-X509",
+        ),
+        (
+            "mongodb://app@a/?authMechanism=GSSAPI&authSource=admin",
+            "expected authSource=$external with GSSAPI",
         ),
         (
             "mongodb://a/#tls=prefer",

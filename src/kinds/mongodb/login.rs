@@ -7,6 +7,7 @@ use super::bson::Draft;
 use super::session::{Reply, Session};
 use crate::kinds::scram::{Algorithm, Client, Failure};
 use crate::probe::{NotReady, reason};
+use crate::targets::Expected;
 
 /// The database of accounts that no database has, such as the names in certificates.
 pub(super) const EXTERNAL: &str = "$external";
@@ -23,13 +24,28 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    /// As they are named in URLs.
-    pub(super) const NAMES: [(&str, Self); 4] = [
-        ("DEFAULT", Self::Scram),
-        ("SCRAM-SHA-1", Self::ScramSha1),
-        ("SCRAM-SHA-256", Self::ScramSha256),
-        ("MONGODB-X509", Self::X509),
+    /// The names of all that the driver has, in its order, and the mechanisms that `wait` has.
+    const NAMES: [(&str, Option<Self>); 8] = [
+        ("MONGODB-AWS", None),
+        ("DEFAULT", Some(Self::Scram)),
+        ("GSSAPI", None),
+        ("PLAIN", None),
+        ("SCRAM-SHA-1", Some(Self::ScramSha1)),
+        ("SCRAM-SHA-256", Some(Self::ScramSha256)),
+        ("MONGODB-X509", Some(Self::X509)),
+        ("MONGODB-OIDC", None),
     ];
+
+    /// By its name in a URL. As the driver has it, in any case, and whole words of a name will do.
+    pub(super) fn named(text: &str) -> Result<(&'static str, Option<Self>), Expected> {
+        let words = format!("-{}-", text.to_ascii_uppercase());
+        let mut names = Self::NAMES.into_iter();
+        let found = names.find(|(name, _)| format!("-{name}-").contains(&words));
+        found.ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name);
+            Expected::one_of("expected authMechanism to be", &names)
+        })
+    }
 }
 
 /// The user of a login, and what goes with it.

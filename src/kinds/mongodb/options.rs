@@ -2,9 +2,10 @@
 //! specifications of MongoDB's drivers: "Connection String", "URI Options", "Authentication", "Initial
 //! DNS Seedlist Discovery" and "Server Selection".
 
+use super::KIND;
 use super::login::{EXTERNAL, Mechanism};
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::{Address, Defaults, Expected, Secret, one_of};
+use crate::targets::{self, Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The servers that are suitable, of a replica set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(super) struct Options {
     pub(super) auth_source: Option<String>,
     /// `None` for one that `wait` lacks.
     pub(super) mechanism: Option<Mechanism>,
+    pub(super) mechanism_name: &'static str,
     pub(super) tls: TlsMode,
     /// The parameter that names the file of authorities.
     pub(super) authorities: Option<(String, String)>,
@@ -60,9 +62,40 @@ pub(super) struct Srv {
 /// same in any case.
 struct Parameters(Vec<(String, String)>);
 
+/// The mechanisms whose accounts no database has.
+const EXTERNAL_ALONE: [&str; 4] = ["GSSAPI", "MONGODB-AWS", "MONGODB-OIDC", "MONGODB-X509"];
+
+/// The mechanisms that need a user in the URL, or in a setting in its place.
+const WITH_USER: [&str; 4] = ["GSSAPI", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"];
+
+/// The only parameter that may be repeated, or empty.
+const TAGS: &str = "readpreferencetags";
+
 impl Parameters {
+    /// Of a name that is spelt in several ways, the first spelling counts.
+    fn of(address: &Address) -> Result<Self, Expected> {
+        let all = address.parameters()?;
+        let mut parameters = Vec::new();
+        for (at, (spelling, value)) in all.iter().enumerate() {
+            let name = spelling.to_ascii_lowercase();
+            let mut before = all[..at].iter().filter(|(other, _)| other.eq_ignore_ascii_case(spelling));
+            match before.next() {
+                Some((first, _)) if first != spelling => continue,
+                Some(_) if name != TAGS => {
+                    return Err(Expected::new(format!("expected {} once", canonical(spelling))));
+                }
+                _ => {}
+            }
+            if value.is_empty() && name != TAGS {
+                return Err(Expected::new(format!("expected {} with a value", canonical(spelling))));
+            }
+            parameters.push((name, value.clone()));
+        }
+        Ok(Self(parameters))
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
-        let mut found = self.0.iter().rev().filter(|(known, _)| known == &name.to_ascii_lowercase());
+        let mut found = self.0.iter().filter(|(known, _)| known == &name.to_ascii_lowercase());
         found.next().map(|(_, value)| value.as_str())
     }
 
@@ -80,19 +113,27 @@ impl Parameters {
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        self.get(name).filter(|value| !value.is_empty()).map(str::to_owned)
+        self.get(name).map(str::to_owned)
     }
+}
+
+/// The name of a parameter as the documentation spells it. Any other may be a part of a password that
+/// was not encoded, and is not printed.
+fn canonical(spelling: &str) -> &'static str {
+    let targets::Parameters::Known { shown, others } = KIND.parameters else {
+        return "each parameter";
+    };
+    let mut names = shown.iter().chain(others);
+    names.find(|name| name.eq_ignore_ascii_case(spelling)).unwrap_or(&"each parameter")
 }
 
 impl Options {
     /// Of an address. The file with the client's certificate and key becomes an option of `wait`.
     pub(super) fn of(address: &mut Address, defaults: &Defaults<'_>) -> Result<Self, Expected> {
-        let parameters = address.parameters()?.into_iter();
-        let in_lower_case = |(name, value): (String, _)| (name.to_ascii_lowercase(), value);
-        let parameters = Parameters(parameters.map(in_lower_case).collect());
+        let parameters = Parameters::of(address)?;
         let mode = parameters.get("readPreference").unwrap_or(MODES[0].0);
         let mechanism = parameters.get("authMechanism").unwrap_or("DEFAULT");
-        let mechanism = Mechanism::NAMES.iter().find(|(name, _)| *name == mechanism);
+        let (mechanism_name, mechanism) = Mechanism::named(mechanism)?;
         let options = Self {
             members: one_of("expected readPreference to be", mode, &MODES)?,
             read_preference: mode.to_owned(),
@@ -101,7 +142,8 @@ impl Options {
             is_direct: parameters.is_set("directConnection")?,
             is_load_balanced: parameters.is_set("loadBalanced")?,
             auth_source: parameters.text("authSource"),
-            mechanism: mechanism.map(|(_, mechanism)| *mechanism),
+            mechanism,
+            mechanism_name,
             tls: tls(address, &parameters)?,
             authorities: parameters.text("tlsCAFile").map(|file| ("tlsCAFile".to_owned(), file)),
             srv: Srv {
@@ -136,6 +178,17 @@ impl Options {
         Ok(options)
     }
 
+    /// Refuses a login that the driver refuses. A password of the kind's setting is for other targets.
+    pub(super) fn check_login(&self, login: &Login, address: &Address) -> Result<(), Expected> {
+        let expected = |what| Err(Expected::new(format!("expected {what} with {}", self.mechanism_name)));
+        let has_password = address.password.as_ref().is_some_and(|password| !password.expose().is_empty());
+        match () {
+            () if WITH_USER.contains(&self.mechanism_name) && login.user.is_none() => expected("a user"),
+            () if self.mechanism == Some(Mechanism::X509) && has_password => expected("no password"),
+            () => Ok(()),
+        }
+    }
+
     /// Refuses combinations that the driver refuses.
     fn check(&self, address: &Address) -> Result<(), Expected> {
         let hosts = 1 + address.others.len();
@@ -155,10 +208,13 @@ impl Options {
             () if self.srv.most_hosts > 0 && self.replica_set.is_some() => {
                 expected("expected srvMaxHosts without replicaSet")
             }
-            () if self.mechanism == Some(Mechanism::X509)
+            () if EXTERNAL_ALONE.contains(&self.mechanism_name)
                 && self.auth_source.as_deref().is_some_and(|source| source != EXTERNAL) =>
             {
-                expected("expected authSource=$external with MONGODB-X509")
+                Err(Expected::new(format!("expected authSource=$external with {}", self.mechanism_name)))
+            }
+            () if is_srv && Some(address.endpoint.port) != address.scheme.default_port => {
+                expected("expected no port after mongodb+srv://, whose SRV records have it")
             }
             () => Ok(()),
         }
@@ -196,7 +252,7 @@ fn tls(address: &Address, parameters: &Parameters) -> Result<TlsMode, Expected> 
 
 /// The sets of tags, `NAME:VALUE,…`, in their order.
 fn tags(parameters: &Parameters) -> Result<Vec<Tags>, Expected> {
-    let values = parameters.0.iter().filter(|(name, _)| name == "readpreferencetags");
+    let values = parameters.0.iter().filter(|(name, _)| name == TAGS);
     let tag = |tag: &str| {
         let (name, value) = tag.split_once(':')?;
         Some((name.to_owned(), value.to_owned()))

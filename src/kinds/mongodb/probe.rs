@@ -53,6 +53,7 @@ pub(super) fn parse(
 ) -> Result<Box<dyn Probe>, Expected> {
     let options = Options::of(address, defaults)?;
     let login = defaults.login(address)?;
+    options.check_login(&login, address)?;
     let is_by_certificate = options.mechanism == Some(Mechanism::X509);
     if options.mechanism.is_none() {
         defaults.notice(format!(
@@ -64,9 +65,6 @@ pub(super) fn parse(
         ));
     }
     let is_srv = address.scheme.is_tls;
-    if is_srv && Some(address.endpoint.port) != address.scheme.default_port {
-        defaults.notice(format!("{address}: its port means nothing, as the SRV records have theirs"));
-    }
     let tls = match options.tls {
         TlsMode::Off => None,
         mode => Some(defaults.tls(address, mode.verification(), options.authorities.as_ref())?),
