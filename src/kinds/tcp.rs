@@ -14,6 +14,8 @@ pub(super) static KIND: Kind = Kind {
         name: "tcp",
         default_port: None,
         is_tls: false,
+        is_encoded: false,
+        is_service: false,
     }],
     settings: &[],
     several_hosts: false,

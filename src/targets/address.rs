@@ -111,6 +111,13 @@ impl Address {
                 None => (None, authority.into()),
             },
         };
+        if scheme.is_encoded && !login.is_none_or(is_encoded) {
+            return Err(Expected::new(LOGIN_NOT_ENCODED));
+        }
+        // In `wait`'s own settings, a target may be written as it is printed.
+        if scheme.is_service && origin == Origin::Application && endpoint.contains(':') {
+            return Err(Expected::new(NO_PORT));
+        }
         // A socket may stand in the place of the host.
         let (endpoint, socket) = match decode(&endpoint)? {
             path if path.starts_with('/') => ("localhost".to_owned(), Some(path)),
@@ -360,7 +367,14 @@ impl Address {
     /// The hosts and ports as they are printed.
     fn hosts(&self) -> String {
         let hosts = [&self.endpoint].into_iter().chain(&self.others);
-        hosts.map(Endpoint::to_string).collect::<Vec<_>>().join(",")
+        let has_no_port = |endpoint: &&Endpoint| {
+            self.scheme.is_service && Some(endpoint.port) == self.scheme.default_port
+        };
+        let hosts = hosts.map(|endpoint| match has_no_port(&endpoint) {
+            true => endpoint.host.to_string(),
+            false => endpoint.to_string(),
+        });
+        hosts.collect::<Vec<_>>().join(",")
     }
 
     /// The value of the option `tls`.
@@ -483,6 +497,22 @@ fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind
 
 const NOT_ENCODED: &str = "expected a URL whose special characters are percent-encoded: in a URL, / is \
                            %2F, ? is %3F, # is %23 and @ is %40";
+
+const LOGIN_NOT_ENCODED: &str = "expected a user and a password that are percent-encoded: in a URL, : is %3A, \
+                                 @ is %40, [ is %5B, ] is %5D and % is %25";
+
+/// The error of a port after a service, also for the kind.
+pub(crate) const NO_PORT: &str = "expected no port: the SRV records of the name have it";
+
+/// Whether the user and the password have no special character that is not percent-encoded.
+fn is_encoded(login: &str) -> bool {
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let is_hex =
+        |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let is_encoded =
+        |text: &str| !text.contains([':', '@', '[', ']']) && text.split('%').skip(1).all(is_hex);
+    is_encoded(user) && is_encoded(password)
+}
 
 /// Whether an '@' follows where the host should be, so that what stands there is the beginning of a
 /// login that was not encoded: `USER:PART/PART@HOST`.

@@ -53,6 +53,10 @@ pub struct Scheme {
     pub default_port: Option<u16>,
     /// Whether it means TLS.
     pub is_tls: bool,
+    /// Whether drivers refuse a login with special characters that are not percent-encoded.
+    pub is_encoded: bool,
+    /// Whether its host names a service, of which DNS has the hosts and the ports.
+    pub is_service: bool,
 }
 
 impl Scheme {
@@ -62,15 +66,32 @@ impl Scheme {
             name,
             default_port: Some(default_port),
             is_tls: false,
+            is_encoded: false,
+            is_service: false,
         }
     }
 
     /// A scheme that means TLS.
     pub const fn tls(name: &'static str, default_port: u16) -> Self {
         Self {
-            name,
-            default_port: Some(default_port),
             is_tls: true,
+            ..Self::plain(name, default_port)
+        }
+    }
+
+    /// The same, but drivers refuse a login that is not percent-encoded.
+    pub const fn encoded(self) -> Self {
+        Self {
+            is_encoded: true,
+            ..self
+        }
+    }
+
+    /// The same, but the host names a service.
+    pub const fn service(self) -> Self {
+        Self {
+            is_service: true,
+            ..self
         }
     }
 }

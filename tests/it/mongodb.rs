@@ -840,6 +840,30 @@ fn a_login_that_is_not_made_is_a_warning_from_the_start() {
     );
 }
 
+const ENCODED: &str = "expected a user and a password that are percent-encoded";
+
+/// Of other schemes, the default port is printed.
+#[test]
+fn a_service_has_no_port() {
+    for url in [
+        "mongodb+srv://app:x@c.d.test:27017/shop",
+        "mongodb+srv://c.d.test:1",
+    ] {
+        let dry = wait().var("MONGODB_URI", url);
+        let dry = dry.args(["--dry-run", "--for=env:MONGODB_URI"]);
+        dry.run()
+            .exits(2)
+            .says(&["expected no port: the SRV records"]);
+    }
+    let url = "mongodb+srv://app:x@c.d.test/shop";
+    let dry = wait().args(["--dry-run", "--mongodb", url]).run();
+    let printed = dry.exits(0).stdout.clone();
+    assert!(
+        printed.contains("mongodb+srv://app@c.d.test/shop"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn combinations_that_the_driver_refuses_are_refused() {
     for (target, expected) in [
@@ -916,12 +940,16 @@ fn combinations_that_the_driver_refuses_are_refused() {
         ),
         (
             "mongodb+srv://a.b.c:1/",
-            "expected no port after mongodb+srv://",
+            "expected no port: the SRV records",
         ),
-        (
-            "mongodb+srv://a.b.c,d:1/",
-            "expected one host after mongodb+srv://",
-        ),
+        ("mongodb://app:p@ss@a/", ENCODED),
+        ("mongodb://app@x@a/", ENCODED),
+        ("mongodb://app:p:ss@a/", ENCODED),
+        ("mongodb://app:p[ss@a/", ENCODED),
+        ("mongodb://app:100%@a/", ENCODED),
+        ("mongodb://app:p%zz@a/", ENCODED),
+        ("mongodb+srv://app:p@ss@a.b.c/", ENCODED),
+        ("mongodb://u:p@a:1,u:p@b:2/db", ENCODED),
         (
             "mongodb://a/?authMechanism=BANANA",
             "expected authMechanism to be MONGODB-AWS, DEFAULT",

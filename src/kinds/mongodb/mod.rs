@@ -25,8 +25,8 @@ pub(super) static KIND: Kind = Kind {
     name: "mongodb",
     title: "MongoDB",
     schemes: &[
-        Scheme::plain("mongodb", 27017),
-        Scheme::tls("mongodb+srv", 27017),
+        Scheme::plain("mongodb", 27017).encoded(),
+        Scheme::tls("mongodb+srv", 27017).encoded().service(),
     ],
     settings: &[Setting::User, Setting::Password, Setting::Database],
     several_hosts: true,

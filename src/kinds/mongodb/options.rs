@@ -5,6 +5,7 @@
 use super::KIND;
 use super::login::{EXTERNAL, Mechanism};
 use crate::net::tls::{TlsMode, Verification};
+use crate::targets::address::NO_PORT;
 use crate::targets::{self, Address, Defaults, Expected, Login, Secret, one_of};
 
 /// The servers that are suitable, of a replica set.
@@ -214,7 +215,7 @@ impl Options {
                 Err(Expected::new(format!("expected authSource=$external with {}", self.mechanism_name)))
             }
             () if is_srv && Some(address.endpoint.port) != address.scheme.default_port => {
-                expected("expected no port after mongodb+srv://, whose SRV records have it")
+                expected(NO_PORT)
             }
             () => Ok(()),
         }

@@ -435,6 +435,12 @@ async fn an_untrusted_certificate_is_tls_failed_with_nothing_confidential_on_the
                 "app:secret@db:1/1",
                 "app:secret@[::1]",
             ] {
+                // A service has no port.
+                let rest = if scheme.is_service {
+                    rest.replace(":1/", "/")
+                } else {
+                    rest.to_owned()
+                };
                 let url = format!("{}://{rest}", scheme.name);
                 let target = target(&url).expect(&url);
                 assert!(target.probe.verifies_certificates(), "{url}");
