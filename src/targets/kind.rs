@@ -80,6 +80,7 @@ impl Scheme {
     }
 
     /// The same, but drivers refuse a login that is not percent-encoded.
+    #[must_use]
     pub const fn encoded(self) -> Self {
         Self {
             is_encoded: true,
@@ -88,6 +89,7 @@ impl Scheme {
     }
 
     /// The same, but the host names a service.
+    #[must_use]
     pub const fn service(self) -> Self {
         Self {
             is_service: true,
