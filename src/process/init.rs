@@ -165,13 +165,22 @@ pub fn start(
         let has_no_effect = [
             (
                 options.receivers != Receivers::default(),
+                early.init_signals.map(|_| "--init-signals"),
                 environment::INIT_SIGNALS,
             ),
-            (options.successes.are_some(), environment::INIT_OK),
+            (
+                options.successes.are_some(),
+                early.init_ok.map(|_| "--init-ok"),
+                environment::INIT_OK,
+            ),
         ];
-        for (_, variable) in has_no_effect.iter().filter(|(is_set, _)| *is_set) {
-            let name = variable.name;
-            warnings.push(format!("{name} has no effect: wait is not the init here"));
+        let reason = match options.mode {
+            Mode::Auto if is_pid_1 => "the command is an init itself (see --init)",
+            _ => "wait is not the init here",
+        };
+        for (_, flag, variable) in has_no_effect.iter().filter(|(is_set, ..)| *is_set) {
+            let name = flag.unwrap_or(variable.name);
+            warnings.push(format!("{name} has no effect: {reason}"));
         }
     }
     sys::end_on_signals(is_pid_1 && !is_init);

@@ -482,9 +482,11 @@ fn options_of_an_init_where_there_is_none_earn_a_warning() {
         outcome.exits(0).stderr.clone()
     };
     let none = |name| format!("wait: warning: {name} has no effect: wait is not the init here\n");
-    let group = none("WAIT_INIT_SIGNALS");
+    let group = none("--init-signals");
     assert_eq!(warnings(&["--init-signals=group", "true"]), group);
-    assert_eq!(warnings(&["--init-ok=143", "true"]), none("WAIT_INIT_OK"));
+    assert_eq!(warnings(&["--init-ok=143", "true"]), none("--init-ok"));
+    let variable = wait().var("WAIT_INIT_OK", "143").args(["true"]).run();
+    assert!(variable.exits(0).stderr.contains(&none("WAIT_INIT_OK")));
     assert_eq!(
         warnings(&["--init-signals=child", "--init-ok=", "true"]),
         ""
@@ -492,6 +494,24 @@ fn options_of_an_init_where_there_is_none_earn_a_warning() {
     assert_eq!(warnings(&["--init=always", "--init-ok=143", "true"]), "");
     let check = wait().var("WAIT_INIT_OK", "143").args(["--check=/"]).run();
     assert_eq!(check.exits(0).stderr, "");
+}
+
+#[test]
+#[ignore = "needs a PID namespace"]
+fn the_warning_names_a_command_that_is_an_init_as_the_cause() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let init = program(folder.path(), "init", ONLY_AS_PID_1);
+    for (mode, cause) in [
+        ("--init=auto", "the command is an init itself (see --init)"),
+        ("--init=never", "wait is not the init here"),
+    ] {
+        let mut command = as_pid_1(WAIT, &[mode, "--init-ok=143", &init]);
+        let output = command.env("WAIT_LOGGER_LEVEL", "warn").output();
+        let output = output.expect("unshare");
+        assert_eq!(output.status.code(), Some(7));
+        let line = format!("wait: warning: --init-ok has no effect: {cause}\n");
+        assert_eq!(text(&output), line);
+    }
 }
 
 /// With all three of a command's streams elsewhere, and in a session without a terminal.
