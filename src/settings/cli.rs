@@ -169,23 +169,14 @@ pub enum Parsed {
 /// # Errors
 /// The first argument that cannot be understood.
 pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
-    if let Some(more) = Early::look(args).after_short_help {
-        return match more {
-            [] => parse(&["wait".into(), "--help".into()]),
-            // In other programs -h is the host.
-            [host, ..] => Err(ConfigError::Usage(format!(
-                "-h: a host is given as --for {}:PORT",
-                address::shown(&host.to_string_lossy())
-            ))),
-        };
-    }
-    if let Some(seconds) = Early::look(args).short_timeout {
-        let seconds = seconds.to_string_lossy();
-        let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
-        let seconds = if is_number { &*seconds } else { "SECONDS" };
-        return Err(ConfigError::Usage(format!(
-            "-t: a time limit is given as --timeout {seconds}"
-        )));
+    match Early::look(args).short {
+        [help] if help == "-h" => return parse(&["wait".into(), "--help".into()]),
+        [option, after @ ..] => {
+            if let Some(error) = of_another_program(option, after.first()) {
+                return Err(error);
+            }
+        }
+        [] => {}
     }
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
@@ -232,8 +223,44 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
     Ok(Parsed::Cli(Box::new(cli)))
 }
 
+/// An option that other programs have, by the call that works here.
+fn of_another_program(option: &OsStr, value: Option<&OsString>) -> Option<ConfigError> {
+    let value = value.map_or("".into(), |value| value.to_string_lossy());
+    let number = |name| match value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true if !value.is_empty() => value.to_string(),
+        _ => String::from(name),
+    };
+    let option = option.to_str()?.split('=').next()?;
+    let advice = match option {
+        // In other programs -h is the host.
+        "-h" => &*format!("a host is given as --for {}:PORT", address::shown(&value)),
+        "-t" => &*format!("a time limit is given as --timeout {}", number("SECONDS")),
+        "-e" => &*format!(
+            "a status that is a success is given as --init-ok {}",
+            number("STATUS")
+        ),
+        "-g" => "signals go to the process group with --init-signals group",
+        "-s" => "not needed as PID 1; elsewhere it is --init always",
+        "-r" | "--rewrite" => {
+            "the signal to stop with is set by STOPSIGNAL in the Dockerfile, or by stop_signal"
+        }
+        "-v" | "-vv" | "-vvv" | "--verbose" => "the log has more with --log-level debug",
+        "-c" | "-p" | "-w" | "--single-child" => {
+            "an option of another init that is not needed here"
+        }
+        _ => return None,
+    };
+    Some(ConfigError::Usage(format!("{option}: {advice}")))
+}
+
 /// The first line of clap's error alone, without its label.
 fn usage_error(mut error: clap::Error) -> ConfigError {
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && option.starts_with("--")
+        && let Some(error) = of_another_program(OsStr::new(option), None)
+    {
+        return error;
+    }
     // There may be a target in a flag that does not exist, as in `--mysq=app:secret@db`, or that has
     // no value, as in `--help=…`.
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
@@ -271,10 +298,8 @@ pub struct Early<'a> {
     pub is_check: bool,
     /// The command and its arguments.
     pub command: &'a [OsString],
-    /// The arguments after `-h`, if there is one among the options.
-    after_short_help: Option<&'a [OsString]>,
-    /// The argument after `-t`, if there is one among the options.
-    short_timeout: Option<&'a OsStr>,
+    /// The arguments from an option with one dash on, of which there is none here.
+    short: &'a [OsString],
 }
 
 impl<'a> Early<'a> {
@@ -287,10 +312,8 @@ impl<'a> Early<'a> {
             let from_here = rest;
             rest = after;
             let arg = arg.as_bytes();
-            match arg {
-                b"-h" => early.after_short_help = Some(after),
-                b"-t" => early.short_timeout = after.first().map(OsString::as_os_str),
-                _ => {}
+            if arg.starts_with(b"-") && !arg.starts_with(b"--") {
+                early.short = from_here;
             }
             if arg == b"--" || !arg.starts_with(b"--") {
                 early.command = if arg == b"--" { after } else { from_here };

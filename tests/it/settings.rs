@@ -569,6 +569,59 @@ fn habits_of_other_programs_are_errors_that_show_the_call() {
 }
 
 #[test]
+fn options_of_other_inits_are_errors_that_show_what_works() {
+    let group = "signals go to the process group with --init-signals group";
+    let init = "not needed as PID 1; elsewhere it is --init always";
+    let signal =
+        "the signal to stop with is set by STOPSIGNAL in the Dockerfile, or by stop_signal";
+    let none = "an option of another init that is not needed here";
+    for (args, line) in [
+        (&["-g", "--", "app"][..], format!("-g: {group}")),
+        (&["--timeout", "3", "-g", "app"], format!("-g: {group}")),
+        (
+            &["-e", "143", "app"],
+            "-e: a status that is a success is given as --init-ok 143".into(),
+        ),
+        (
+            &["-e", "s3cret"],
+            "-e: a status that is a success is given as --init-ok STATUS".into(),
+        ),
+        (&["-s", "app"], format!("-s: {init}")),
+        (&["-p", "SIGKILL", "app"], format!("-p: {none}")),
+        (&["-c", "app"], format!("-c: {none}")),
+        (&["-w", "app"], format!("-w: {none}")),
+        (
+            &["--single-child", "app"],
+            format!("--single-child: {none}"),
+        ),
+        (
+            &["--rewrite", "15:3", "app"],
+            format!("--rewrite: {signal}"),
+        ),
+        (&["--rewrite=15:3", "app"], format!("--rewrite: {signal}")),
+        (&["-r", "15:3", "app"], format!("-r: {signal}")),
+        (
+            &["-v", "app"],
+            "-v: the log has more with --log-level debug".into(),
+        ),
+        (
+            &["-vvv", "app"],
+            "-vvv: the log has more with --log-level debug".into(),
+        ),
+        (
+            &["--verbose", "app"],
+            "--verbose: the log has more with --log-level debug".into(),
+        ),
+        (&["-x", "app"], "unexpected argument '-x' found".into()),
+    ] {
+        is_unusable(wait().args(args), &format!("{line} (see /wait --help)"));
+    }
+    // What follows the command, or `--`, is the command's own.
+    assert_eq!(wait().args(["echo", "-g"]).run().stdout, "-g\n");
+    assert_eq!(wait().args(["--", "-g"]).run().code, Some(127));
+}
+
+#[test]
 fn settings_that_are_likely_mistakes_earn_a_warning() {
     for (name, value, line) in [
         (
