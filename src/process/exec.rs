@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -50,6 +51,15 @@ pub enum LaunchError {
     /// There is no such program.
     #[error("cannot start {0}: not found")]
     NotFound(String),
+    /// There is no such program, and its name looks like one with arguments.
+    #[error("cannot start {0}: not found (the program and its arguments are words of their own)")]
+    OneWord(String),
+    /// The program is a directory.
+    #[error("cannot start {0}: it is a directory")]
+    Directory(String),
+    /// The program is there, and no user may execute it.
+    #[error("cannot start {0}: EACCES: it is not executable (chmod +x)")]
+    NotExecutable(String),
     /// The program is there, and its interpreter or dynamic loader is not.
     #[error("cannot start {0}: its interpreter or dynamic loader is not in this image")]
     NoInterpreter(String),
@@ -72,8 +82,10 @@ impl LaunchError {
     /// The exit status that shells have for it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotFound(_) => Exit::NotFound,
-            Self::NoInterpreter(_)
+            Self::NotFound(_) | Self::OneWord(_) => Exit::NotFound,
+            Self::Directory(_)
+            | Self::NotExecutable(_)
+            | Self::NoInterpreter(_)
             | Self::WindowsLineEnd(_)
             | Self::Foreign(..)
             | Self::Refused(..) => Exit::CannotExecute,
@@ -89,12 +101,16 @@ impl LaunchError {
 pub fn exec(command: Command) -> LaunchError {
     let name = command.name();
     let files = files(&command.program);
+    let has_blank = command.program.as_bytes().contains(&b' ');
     let words = std::iter::once(command.program).chain(command.args);
     let words: Result<Vec<CString>, _> = words.map(c_string).collect();
     let Ok(words) = words else {
         return LaunchError::Refused(name, Errno::EINVAL);
     };
-    let mut error = LaunchError::NotFound(name.clone());
+    let mut error = match has_blank {
+        true => LaunchError::OneWord(name.clone()),
+        false => LaunchError::NotFound(name.clone()),
+    };
     for file in files {
         let errno = execute(&file, &words);
         match errno {
@@ -103,7 +119,7 @@ pub fn exec(command: Command) -> LaunchError {
                 error = LaunchError::WindowsLineEnd(name.clone());
             }
             Errno::ENOENT => error = LaunchError::NoInterpreter(name.clone()),
-            Errno::EACCES => error = LaunchError::Refused(name.clone(), errno),
+            Errno::EACCES => error = without_access(name.clone(), &file),
             Errno::ENOEXEC => return without_format(name, &file, words),
             errno => return LaunchError::Refused(name, errno),
         }
@@ -137,6 +153,17 @@ pub(crate) fn files(program: &OsStr) -> Vec<PathBuf> {
     let path = environment::get("PATH").unwrap_or("/bin:/usr/bin".into());
     let folders = std::env::split_paths(&path);
     folders.map(|folder| folder.join(program)).collect()
+}
+
+/// The reason why access to a file is denied.
+fn without_access(name: String, file: &Path) -> LaunchError {
+    match file.metadata() {
+        Ok(of) if of.is_dir() => LaunchError::Directory(name),
+        Ok(of) if of.is_file() && of.permissions().mode() & 0o111 == 0 => {
+            LaunchError::NotExecutable(name)
+        }
+        _ => LaunchError::Refused(name, Errno::EACCES),
+    }
 }
 
 /// Executes a file in no format that the kernel knows: as with a shell, a text is a script for sh.

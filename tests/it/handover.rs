@@ -182,7 +182,19 @@ fn a_command_that_cannot_be_started_is_127_or_126() {
         "wait: error: cannot start /nonexistent/x: not found"
     );
     assert_eq!(last_line("", 127), "wait: error: cannot start : not found");
-    assert!(last_line(&script, 126).contains("EACCES"));
+    assert_eq!(
+        last_line("node server.js", 127),
+        "wait: error: cannot start node server.js: not found (the program and its arguments are \
+         words of their own)"
+    );
+    assert_eq!(
+        last_line(&script, 126),
+        format!("wait: error: cannot start {script}: EACCES: it is not executable (chmod +x)")
+    );
+    assert_eq!(
+        last_line("/usr", 126),
+        "wait: error: cannot start /usr: it is a directory"
+    );
     make_executable(&script);
     assert!(
         last_line(&script, 126).ends_with("its interpreter or dynamic loader is not in this image")
