@@ -166,7 +166,8 @@ pub fn overwrite_in_environment(_: &OneThread, is_overwritten: impl Fn(&[u8]) ->
     }
 }
 
-/// Signals that a process earns by a fault of its own. They are neither blocked nor passed on.
+/// Signals that a process earns by a fault of its own. The kernel ends it then, even where they are
+/// blocked; another process may send them all the same.
 const FAULTS: [Signal; 7] = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
 
 /// Signals that do not end a wait, besides SIGKILL and SIGSTOP, which cannot be caught: those that do
@@ -187,14 +188,10 @@ impl Mask {
     }
 }
 
-/// Blocks every signal but faults, and returns the mask from before.
+/// Blocks every signal, and returns the mask from before.
 pub fn block_signals() -> Mask {
     let mut before = SigSet::empty();
-    let set = sigprocmask(
-        SigmaskHow::SIG_SETMASK,
-        Some(&all_but_faults()),
-        Some(&mut before),
-    );
+    let set = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked()), Some(&mut before));
     Mask(set.map(|()| before))
 }
 
@@ -205,10 +202,11 @@ pub fn restore(mask: &Mask) {
     }
 }
 
-fn all_but_faults() -> SigSet {
+/// Only Linux promises to end a process by a fault that is blocked.
+fn blocked() -> SigSet {
     let mut set = SigSet::all();
-    for fault in FAULTS {
-        set.remove(fault);
+    if cfg!(not(target_os = "linux")) {
+        FAULTS.into_iter().for_each(|fault| set.remove(fault));
     }
     set
 }
@@ -300,7 +298,9 @@ pub fn end_on_signals(is_pid_1: bool) {
             }
         }
     }
-    let signals = ending_signals().filter(|number| is_pid_1 || *number == libc::SIGWINCH);
+    let faults = FAULTS.map(|signal| signal as c_int);
+    let signals = ending_signals().chain(faults);
+    let signals = signals.filter(|number| is_pid_1 || *number == libc::SIGWINCH);
     // SAFETY: the handler does nothing but end the process.
     let _ = unsafe { handle(signals, end) }; // the wait reports where it is refused
 }
@@ -461,6 +461,7 @@ impl Signals {
     }
 
     fn caught() -> io::Result<Self> {
+        // To return from the handler of a fault would repeat it.
         let faults = FAULTS.map(|signal| signal as c_int);
         let others = (1..=last_signal()).filter(|number| !faults.contains(number));
         let caught = Caught::new(others, note, OFlag::empty())?;
@@ -497,10 +498,10 @@ fn wait_for_blocked() -> nix::Result<Received> {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     #[cfg(target_os = "linux")]
     // SAFETY: both pointers are to what they have to be.
-    Errno::result(unsafe { libc::sigwaitinfo(all_but_faults().as_ref(), &raw mut info) })?;
+    Errno::result(unsafe { libc::sigwaitinfo(blocked().as_ref(), &raw mut info) })?;
     #[cfg(not(target_os = "linux"))]
     {
-        info.si_signo = all_but_faults().wait()? as c_int;
+        info.si_signo = blocked().wait()? as c_int;
         info.si_code = c_int::from(info.si_signo == libc::SIGCHLD); // as if from the kernel
     }
     Ok(Received(info))
