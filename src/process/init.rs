@@ -261,9 +261,10 @@ fn supervise(
                     let is_success = is_command && options.successes.contain(code);
                     status = Some(if is_success { 0 } else { code });
                 }
-                Some(Change::Stopped(signal)) if pid == child && !is_pid_1 => {
-                    stop_with(child, signal);
-                }
+                Some(Change::Stopped(signal)) if pid == child => match is_pid_1 {
+                    true => continue_without_shell(child, signal),
+                    false => stop_with(child, signal),
+                },
                 _ => {}
             }
         }
@@ -292,7 +293,6 @@ fn supervise(
 
 /// Stops with a child that its terminal has stopped, so that the shell whose job this is sees it, and
 /// continues with it. Whichever process stops the child by another signal may continue the child alone.
-/// PID 1 has no shell, and cannot be stopped.
 fn stop_with(child: Pid, signal: c_int) {
     let is_by_terminal = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
     if !is_by_terminal || !sys::has_terminal() {
@@ -307,6 +307,14 @@ fn stop_with(child: Pid, signal: c_int) {
         sys::bring_to_foreground(terminal, child);
     }
     sys::continue_group(child);
+}
+
+/// Continues a child that Ctrl-Z has stopped: as PID 1 there is no shell that could do so, and a wait
+/// that is stopped would outlast its deadline.
+fn continue_without_shell(child: Pid, signal: c_int) {
+    if signal == libc::SIGTSTP && sys::has_terminal() {
+        sys::continue_group(child);
+    }
 }
 
 #[cfg(test)]
