@@ -206,7 +206,9 @@ pub fn restore(mask: &Mask) {
 fn blocked() -> SigSet {
     let mut set = SigSet::all();
     if cfg!(not(target_os = "linux")) {
-        FAULTS.into_iter().for_each(|fault| set.remove(fault));
+        for fault in FAULTS {
+            set.remove(fault);
+        }
     }
     set
 }
