@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::{AbortHandle, Aborted, abortable, pending};
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable, pending};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use nix::libc;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpStream, UnixStream};
@@ -43,7 +43,10 @@ impl Network {
     pub(crate) async fn look_up(&self, name: &str, cx: &Attempt) -> Result<Vec<IpAddr>, NotReady> {
         cx.phase("looking up the name");
         let each = || self.names.descriptors();
-        first_of_many(cx, each, |_| self.names.addresses(name, cx.overlap())).await
+        first_of_many(cx, &each, &|_| {
+            self.names.addresses(name, cx.overlap()).boxed()
+        })
+        .await
     }
 
     /// Connects to a host.
@@ -57,8 +60,8 @@ impl Network {
             Host::Address(_) | Host::Zoned(..) => 1,
         };
         // The phase that is reported is the first one's.
-        first_of_many(cx, each, |is_first| {
-            self.look_up_and_connect(endpoint, cx, is_first)
+        first_of_many(cx, &each, &|is_first| {
+            self.look_up_and_connect(endpoint, cx, is_first).boxed()
         })
         .await
     }
@@ -111,11 +114,11 @@ impl Network {
 /// has all the time that an attempt may take, in case the network is just slow.
 ///
 /// `descriptors` is how many each of them may have.
-async fn first_of_many<T, F: Future<Output = Result<T, NotReady>>>(
+async fn first_of_many<'a, T>(
     cx: &Attempt,
-    descriptors: impl Fn() -> usize,
-    begin: impl Fn(bool) -> F,
-) -> F::Output {
+    descriptors: &(dyn Fn() -> usize + Sync),
+    begin: &(dyn Fn(bool) -> BoxFuture<'a, Result<T, NotReady>> + Sync),
+) -> Result<T, NotReady> {
     let mut tries = FuturesUnordered::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
     loop {
