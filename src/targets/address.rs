@@ -104,7 +104,7 @@ impl Address {
         let (rest, options) = split_options(rest);
         let options = parse_options(options, kind)?;
         let (authority, path, query) = split(rest);
-        let (login, endpoint) = match kind.several_hosts {
+        let (login, endpoint) = match kind.several_hosts && !scheme.is_encoded {
             true => login_and_hosts(authority)?,
             false => match authority.rsplit_once('@') {
                 Some((login, endpoint)) => (Some(login), endpoint.into()),

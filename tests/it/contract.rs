@@ -517,7 +517,6 @@ fn several_hosts_have_one_login() {
         "postgres://u:p@a:1,v:p@b:2/db",
         "postgres://u:p@a,u:q@b/db",
         "postgres://u:p@a:1,v:p@b:2/db?application_name=x&port=5",
-        "mongodb://u:p@a:1,v:q@b:2/db",
     ] {
         let error = vars([("WAIT_HOSTS", "env:DATABASE_URL"), ("DATABASE_URL", url)]).error();
         assert!(
