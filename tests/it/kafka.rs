@@ -23,8 +23,6 @@ use crate::fixtures::ports::{Port, Silent, serve_on, speechless};
 use crate::fixtures::tls::{Authority, Certified, secure, tls};
 use crate::support::{Wait, wait};
 
-const REPLICA_NOT_AVAILABLE: i16 = 9;
-
 /// One attempt.
 fn once(url: &str) -> Wait {
     wait().args(["--timeout=0", "--for", url])
@@ -118,25 +116,6 @@ const CASES: &[Case] = &[
         "",
         "/pay.ments_2-x",
         Some("starting: partition 2 of the topic pay.ments_2-x has no leader"),
-    ),
-    case(
-        |cluster| {
-            with_topics(cluster);
-            cluster.topics[1].partitions[1] = (REPLICA_NOT_AVAILABLE, 7);
-        },
-        "",
-        "/pay.ments_2-x",
-        Some("starting: partition 1 of the topic pay.ments_2-x has no leader"),
-    ),
-    // A replica that is away is not the leader.
-    case(
-        |cluster| {
-            with_topics(cluster);
-            cluster.topics[1].partitions[1].0 = REPLICA_NOT_AVAILABLE;
-        },
-        "",
-        "/pay.ments_2-x",
-        None,
     ),
     case(
         |cluster| {

@@ -14,8 +14,6 @@ const WITHOUT_CREATION: i16 = 4;
 
 /// The error of a topic that does not exist.
 const UNKNOWN_TOPIC: i16 = 3;
-/// Another replica than the leader is away, which clients ignore.
-const REPLICA_NOT_AVAILABLE: i16 = 9;
 
 /// The part of a cluster that a broker knows.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,9 +106,7 @@ impl Metadata {
             }
             for Partition { error, index, leader } in partitions {
                 let without_leader = || format!("partition {index} of the topic {name} has no leader");
-                if *error != REPLICA_NOT_AVAILABLE {
-                    refuse(*error, without_leader())?;
-                }
+                refuse(*error, without_leader())?;
                 let broker = brokers.get(leader);
                 let broker = broker.ok_or_else(|| NotReady::new(&STARTING, without_leader()))?;
                 leaders.insert(*leader, *broker);
