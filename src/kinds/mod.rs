@@ -41,6 +41,9 @@ kinds! {
 #[cfg(any(feature = "kafka", feature = "mongodb"))]
 mod scram;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod query;
+
 mod ports;
 pub(crate) use ports::{OF_ANY_KIND, ONLY_PORTS, of_driver};
 

@@ -109,6 +109,24 @@ impl TlsMode {
         ("verify-full", Self::Require(Verification::AuthorityAndName)),
     ];
 
+    /// The mode of a connection that always has TLS, or never.
+    pub fn of(tls: Option<&Tls>) -> Self {
+        tls.map_or(Self::Off, |tls| Self::Require(tls.verification))
+    }
+
+    /// With a verified certificate, where the scheme means TLS.
+    pub fn of_scheme(is_tls: bool) -> Self {
+        match is_tls {
+            true => Self::Require(Verification::AuthorityAndName),
+            false => Self::Off,
+        }
+    }
+
+    /// Whether it depends on who signed a certificate.
+    pub fn is_verified(self) -> bool {
+        self.verification() != Verification::Nothing
+    }
+
     /// The part of the certificate that is verified.
     pub fn verification(self) -> Verification {
         match self {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::net::{At, Names, Network, Stream};
 #[cfg(feature = "tls")]
@@ -151,6 +151,19 @@ impl Attempt {
     /// Where names are looked up; `None` where connections are there already, in place of the network.
     pub fn names(&self) -> Option<&Names> {
         self.connected.is_none().then_some(&self.network.names)
+    }
+
+    /// Connects, and goes on with TLS if there is any.
+    ///
+    /// # Errors
+    /// As of [`connect`](Self::connect) and [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    pub async fn connect_with(&self, at: &At, tls: Option<&Tls>) -> Result<Stream, NotReady> {
+        let stream = self.connect(at).await?;
+        match tls {
+            Some(tls) => self.tls(stream, tls).await,
+            None => Ok(stream),
+        }
     }
 
     /// Goes on with TLS.
@@ -334,6 +347,13 @@ impl Attempt {
         NotReady::new(&reason::PROTOCOL, detail)
     }
 }
+
+/// Waits for the end of a connection, for half a second at most: the result is known by then.
+pub async fn goodbye<T>(end: impl Future<Output = T>) -> Option<T> {
+    timeout(GOODBYE, end).await.ok()
+}
+
+const GOODBYE: Duration = Duration::from_millis(500);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

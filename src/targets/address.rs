@@ -387,6 +387,21 @@ impl Address {
         self.option("tls").map(mode).transpose()
     }
 
+    /// The same or else `mode`, for servers that have TLS on a port of its own, so that there is none to
+    /// prefer.
+    ///
+    /// # Errors
+    /// The mode `prefer`, too.
+    #[cfg(feature = "tls")]
+    pub fn tls_mode_or(&self, mode: TlsMode) -> Result<TlsMode, Expected> {
+        match self.tls_mode()?.unwrap_or(mode) {
+            TlsMode::Prefer => Err(Expected::new(
+                "expected tls to be off, require, verify-ca or verify-full",
+            )),
+            mode => Ok(mode),
+        }
+    }
+
     /// An option after the `#`; the last one, if it is repeated.
     pub fn option(&self, name: &str) -> Option<&str> {
         option(&self.options, name)

@@ -445,24 +445,36 @@ impl Defaults<'_> {
         }
     }
 
-    /// TLS as the option `tls` asks for it, or else verified TLS or none; for servers that have it on a
-    /// port of its own, so that there is none to prefer.
+    /// [`tls`](Self::tls) in a mode that is not `prefer`; `None` for `off`.
     ///
     /// # Errors
-    /// As of [`tls`](Self::tls), and for the mode `prefer`.
+    /// As of [`tls`](Self::tls).
     #[cfg(feature = "tls")]
-    pub fn tls_or_none(&self, address: &Address, is_tls: bool) -> Result<Option<Tls>, Expected> {
-        let verification = match address.tls_mode()? {
-            None if is_tls => Verification::AuthorityAndName,
-            None | Some(TlsMode::Off) => return Ok(None),
-            Some(TlsMode::Require(verification)) => verification,
-            Some(TlsMode::Prefer) => {
-                return Err(Expected::new(
-                    "expected tls to be off, require, verify-ca or verify-full",
-                ));
-            }
-        };
-        Ok(Some(self.tls(address, verification, None)?))
+    pub fn tls_or_none(
+        &self,
+        address: &Address,
+        mode: TlsMode,
+        authorities: Option<&(String, String)>,
+    ) -> Result<Option<Tls>, Expected> {
+        match mode {
+            TlsMode::Off => Ok(None),
+            mode => self
+                .tls(address, mode.verification(), authorities)
+                .map(Some),
+        }
+    }
+
+    /// Warns about a password that is not used because there is no user.
+    pub fn notice_no_user(&self, address: &Address, login: &Login) {
+        if login.user.is_none() && login.password.is_some() {
+            let setting = match self.kind.settings.contains(&Setting::User) {
+                true => format!(" (set {}_USER)", self.kind.variable()),
+                false => String::new(),
+            };
+            self.notice(format!(
+                "{address} has a password and no user: it is not logged in to{setting}"
+            ));
+        }
     }
 
     /// How TLS is to be made, with the files that the target's options, a parameter or the variables
@@ -530,12 +542,19 @@ impl Defaults<'_> {
     /// The statement that must return a row: the target's own, or the kind's.
     ///
     /// # Errors
-    /// Text that is not UTF-8.
-    pub fn query(&self, address: &Address) -> Result<Option<String>, Expected> {
-        match address.option("query") {
-            Some(query) => Ok(Some(query.to_owned()).filter(|query| !query.trim().is_empty())),
-            None => self.get("QUERY"),
+    /// Text that is not UTF-8, and a query that no user is to run.
+    pub fn query(&self, address: &Address, login: &Login) -> Result<Option<String>, Expected> {
+        let query = match address.option("query") {
+            Some(query) => Some(query.to_owned()).filter(|query| !query.trim().is_empty()),
+            None => self.get("QUERY")?,
+        };
+        if query.is_some() && login.user.is_none() {
+            return Err(Expected::new(format!(
+                "expected a user, to run the query as ({}_USER)",
+                self.kind.variable()
+            )));
         }
+        Ok(query)
     }
 
     /// Something that the user should know.

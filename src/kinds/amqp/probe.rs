@@ -4,21 +4,16 @@
 //! the client does. So a target without a user, which can only be asked whether it offers to start,
 //! leaves one line in the log of a server that does, and one with a user leaves none.
 
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
 
 use super::drivers::{self, Mechanism, DriverOptions};
 use super::session::{Credentials, Session};
 use crate::net::At;
-use crate::net::tls::{Tls, TlsMode, Verification};
-use crate::probe::{Attempt, NotReady, Probe, Reason, reason};
+use crate::net::tls::{Tls, TlsMode};
+use crate::probe::{Attempt, NotReady, Probe, Reason, reason, goodbye};
 use crate::targets::{Address, Defaults, Expected, Login, Origin, Password, Secret, Source};
-
-/// The longest that a goodbye may take: the connection has been opened by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// The virtual host of a target that names none.
 const DEFAULT_VIRTUAL_HOST: &str = "/";
@@ -57,13 +52,7 @@ pub(super) fn parse(
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
     let options = DriverOptions::of(address)?;
-    let mode = match address.tls_mode()? {
-        Some(TlsMode::Prefer) => {
-            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-        }
-        Some(mode) => mode,
-        None => options.tls,
-    };
+    let mode = address.tls_mode_or(options.tls)?;
     drivers::take_identity(address)?;
     drivers::make_one_segment(address)?;
     let mut login = defaults.login(address)?;
@@ -90,10 +79,7 @@ pub(super) fn parse(
     }
     let amqp = Amqp {
         places: address.places()?,
-        tls: match mode {
-            TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification(), options.authorities.as_ref())?),
-        },
+        tls: defaults.tls_or_none(address, mode, options.authorities.as_ref())?,
         mode,
         login,
         queue,
@@ -105,11 +91,7 @@ pub(super) fn parse(
                 "expected a user, to look for the queue as (WAIT_AMQP_USER)",
             ));
         }
-        if amqp.login.password.is_some() {
-            defaults.notice(format!(
-                "{address} has a password and no user: it is not logged in to (set WAIT_AMQP_USER)"
-            ));
-        }
+        defaults.notice_no_user(address, &amqp.login);
     }
     Ok(Box::new(amqp))
 }
@@ -133,7 +115,7 @@ impl Probe for Amqp {
     }
 
     fn verifies_certificates(&self) -> bool {
-        self.mode.verification() != Verification::Nothing
+        self.mode.is_verified()
     }
 }
 
@@ -175,7 +157,7 @@ impl Amqp {
             }
         };
         cx.phase("closing the connection");
-        let closed = timeout(GOODBYE, session.close()).await;
+        let closed = goodbye(session.close()).await;
         result.and(closed.unwrap_or(Ok(())))?;
         session.takes_messages()
     }

@@ -2,7 +2,6 @@
 
 use std::io::Cursor;
 use std::pin::pin;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,14 +10,13 @@ use futures_util::future::{BoxFuture, Either, select};
 use h2::Reason as Code;
 use h2::client::{self, SendRequest};
 use http::{HeaderValue, Method, Request, Uri, header};
-use tokio::time::timeout;
 
 use super::health::{self, LONGEST_BODY, Response};
 use super::{KIND, PROTOCOL};
 use crate::net::limited::{Limited, Seen};
-use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode};
 use crate::net::{At, Stream};
-use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::probe::{Attempt, NotReady, Probe, reason, goodbye};
 use crate::targets::{Address, Defaults, Expected, Host, Login};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -28,8 +26,6 @@ const METHOD: &str = "/grpc.health.v1.Health/Check";
 const LONGEST_RESPONSE: usize = 64 * 1024;
 /// The longest list of headers, in bytes.
 const LONGEST_HEADERS: u32 = 16 * 1024;
-/// The longest that a goodbye may take: the result is known by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A server and the service to ask for.
 #[derive(Debug)]
@@ -46,7 +42,8 @@ pub(super) fn parse(
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
     let login = defaults.login(address)?;
-    let tls = defaults.tls_or_none(address, address.scheme.is_tls)?;
+    let mode = address.tls_mode_or(TlsMode::of_scheme(address.scheme.is_tls))?;
+    let tls = defaults.tls_or_none(address, mode, None)?;
     let endpoint = &address.endpoint;
     let authority = match &endpoint.host {
         // The zone means something to this machine alone.
@@ -76,8 +73,7 @@ impl Probe for Grpc {
     }
 
     fn description(&self) -> Vec<(&'static str, String)> {
-        let tls = self.tls.as_ref();
-        let mode = tls.map_or(TlsMode::Off, |tls| TlsMode::Require(tls.verification));
+        let mode = TlsMode::of(self.tls.as_ref());
         let login = self.login.description().into_iter();
         login
             .map(|(name, value)| match name {
@@ -89,8 +85,7 @@ impl Probe for Grpc {
     }
 
     fn verifies_certificates(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+        TlsMode::of(self.tls.as_ref()).is_verified()
     }
 }
 
@@ -110,10 +105,7 @@ impl Grpc {
             let password = password.as_ref().map_or("", |password| password.expose());
             STANDARD.encode(format!("{user}:{password}"))
         });
-        let mut stream = cx.connect(&self.at).await?;
-        if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
-        }
+        let stream = cx.connect_with(&self.at, self.tls.as_ref()).await?;
         let request = self.request(credentials.as_deref());
         let response = call(stream, request, health::request(service.as_deref()), cx).await?;
         response.judge(service.as_deref()).map_err(|mut why| {
@@ -168,7 +160,7 @@ async fn call(
     match select(exchange, connection.as_mut()).await {
         Either::Left((response, _)) => {
             // It ends with a GOAWAY, because nothing uses it any more.
-            let _ = timeout(GOODBYE, connection).await;
+            goodbye(connection).await;
             response.map_err(failed)
         }
         // The response may have come before the end; that there is none, the exchange is not always told.

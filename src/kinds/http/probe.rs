@@ -22,7 +22,7 @@ use super::options::{Options, retry_after};
 use super::{HTTP_STATUS, WITHOUT_TEXT};
 use crate::net::At;
 use crate::net::limited::{Limited, Seen};
-use crate::net::tls::{NOT_TLS, Tls, TlsMode, Verification};
+use crate::net::tls::{NOT_TLS, Tls, TlsMode};
 use crate::probe::{Attempt, NotReady, Probe, reason};
 use crate::targets::{Address, Defaults, Endpoint, Expected, Login, Secret};
 
@@ -101,9 +101,10 @@ pub(super) fn parse(
     }
     let endpoint = address.endpoint.clone();
     let options = Options::of(address)?;
+    let mode = address.tls_mode_or(TlsMode::of_scheme(address.scheme.is_tls))?;
     Ok(Box::new(Http {
         confidential: Confidential(secrets(address)),
-        tls: defaults.tls_or_none(address, address.scheme.is_tls)?,
+        tls: defaults.tls_or_none(address, mode, None)?,
         uri: Secret::new(uri),
         authority: match address.scheme.default_port == Some(endpoint.port) {
             true => endpoint.host.to_string(),
@@ -145,8 +146,7 @@ impl Probe for Http {
     }
 
     fn description(&self) -> Vec<(&'static str, String)> {
-        let tls = self.tls.as_ref();
-        let mode = tls.map_or(TlsMode::Off, |tls| TlsMode::Require(tls.verification));
+        let mode = TlsMode::of(self.tls.as_ref());
         let mut parts = self.login.description();
         parts.extend(self.options.description());
         parts.push(("TLS", mode.to_string()));
@@ -154,8 +154,7 @@ impl Probe for Http {
     }
 
     fn verifies_certificates(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+        TlsMode::of(self.tls.as_ref()).is_verified()
     }
 }
 

@@ -17,7 +17,7 @@ use super::login::{Account, Choice, Mechanism, choose};
 use super::metadata::{Broker, Metadata};
 use super::session::Session;
 use crate::net::At;
-use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode};
 use crate::probe::{Attempt, NotReady, Probe, Reason, Retry, reason};
 use crate::targets::{Address, Defaults, Expected, Login, Secret, one_of};
 
@@ -93,23 +93,11 @@ pub(super) fn parse(
     let is_tls = address.scheme.is_tls || asks_for_tls || security.transpose()?.unwrap_or(false);
     let mut login = defaults.login(address)?;
     let topics = topics(login.database.take())?;
-    if login.user.is_none() && login.password.is_some() {
-        defaults.notice(format!("{address} has a password and no user: it is not logged in to"));
-    }
-    let tls = match address.tls_mode()? {
-        None if is_tls => TlsMode::Require(Verification::AuthorityAndName),
-        None => TlsMode::Off,
-        Some(TlsMode::Prefer) => {
-            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-        }
-        Some(mode) => mode,
-    };
+    defaults.notice_no_user(address, &login);
+    let mode = address.tls_mode_or(TlsMode::of_scheme(is_tls))?;
     Ok(Box::new(Kafka {
         places: address.places()?,
-        tls: match tls {
-            TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification(), None)?),
-        },
+        tls: defaults.tls_or_none(address, mode, None)?,
         login,
         mechanism: mechanism.transpose()?,
         found: Mutex::default(),
@@ -144,14 +132,12 @@ impl Probe for Kafka {
         let mut parts = self.login.description();
         parts.extend(self.mechanism.map(|mechanism| ("mechanism", mechanism.name().to_owned())));
         parts.extend((!self.topics.is_empty()).then(|| ("topics", self.topics.join(", "))));
-        let mode = self.tls.as_ref().map(|tls| TlsMode::Require(tls.verification));
-        parts.push(("TLS", mode.unwrap_or(TlsMode::Off).to_string()));
+        parts.push(("TLS", TlsMode::of(self.tls.as_ref()).to_string()));
         parts
     }
 
     fn verifies_certificates(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+        TlsMode::of(self.tls.as_ref()).is_verified()
     }
 }
 
@@ -222,10 +208,7 @@ impl Kafka {
     }
 
     async fn connect<'a>(&self, at: &At, cx: &'a Attempt) -> Result<Session<'a>, NotReady> {
-        let mut stream = cx.connect(at).await?;
-        if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
-        }
+        let stream = cx.connect_with(at, self.tls.as_ref()).await?;
         Session::begin(stream, cx).await
     }
 

@@ -2,19 +2,15 @@
 //! tagged fields.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::time::timeout;
 
 use super::KIND;
 use crate::net::{Io, Route, Stream};
-use crate::probe::{Attempt, NotReady, reason};
+use crate::probe::{Attempt, NotReady, reason, goodbye};
 
 /// The longest response that is read, in bytes: enough for the metadata of some 10,000 partitions.
 const LONGEST: i32 = 1 << 20;
-/// The longest that closing a connection may take: the result is known by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// The name of this client in the broker's metrics.
 const CLIENT: &str = "compose-wait";
@@ -159,7 +155,7 @@ impl<'a> Session<'a> {
 
     /// Closes the connection; the protocol has no goodbye of its own.
     pub(super) async fn end(mut self) {
-        let _ = timeout(GOODBYE, self.stream.shutdown()).await;
+        goodbye(self.stream.shutdown()).await;
     }
 }
 

@@ -237,13 +237,9 @@ fn tls(address: &Address, parameters: &Parameters) -> Result<TlsMode, Expected> 
         ));
     }
     let is_set = |flag: Option<bool>| flag == Some(true);
-    Ok(match address.tls_mode()? {
-        Some(TlsMode::Prefer) => {
-            return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-        }
-        Some(mode) => mode,
-        None if !tls.or(ssl).unwrap_or(address.scheme.is_tls) => TlsMode::Off,
-        None => TlsMode::Require(match () {
+    address.tls_mode_or(match tls.or(ssl).unwrap_or(address.scheme.is_tls) {
+        false => TlsMode::Off,
+        true => TlsMode::Require(match () {
             () if is_set(is_insecure) || is_set(any_certificate) => Verification::Nothing,
             () if is_set(any_name) => Verification::Authority,
             () => Verification::AuthorityAndName,

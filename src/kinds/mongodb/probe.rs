@@ -17,7 +17,7 @@ use super::seeds::{self, Seeds, Text};
 use super::session::Session;
 use super::topology::{Hello, Role, Search};
 use crate::net::At;
-use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode};
 use crate::probe::{Attempt, NotReady, Probe, Stage, reason};
 use crate::targets::{Address, Defaults, Expected, Login, Secret};
 
@@ -59,16 +59,11 @@ pub(super) fn parse(
         defaults.notice(format!(
             "{address}: wait lacks its authMechanism and does not log in; the answer to hello is enough"
         ));
-    } else if login.user.is_none() && login.password.is_some() && !is_by_certificate {
-        defaults.notice(format!(
-            "{address} has a password and no user: it is not logged in to (set WAIT_MONGODB_USER)"
-        ));
+    } else if !is_by_certificate {
+        defaults.notice_no_user(address, &login);
     }
     let is_srv = address.scheme.is_tls;
-    let tls = match options.tls {
-        TlsMode::Off => None,
-        mode => Some(defaults.tls(address, mode.verification(), options.authorities.as_ref())?),
-    };
+    let tls = defaults.tls_or_none(address, options.tls, options.authorities.as_ref())?;
     Ok(Box::new(MongoDb {
         places: address.places()?,
         is_srv,
@@ -93,8 +88,7 @@ impl Probe for MongoDb {
     }
 
     fn verifies_certificates(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+        TlsMode::of(self.tls.as_ref()).is_verified()
     }
 }
 
@@ -195,10 +189,7 @@ impl MongoDb {
         is_load_balanced: bool,
         cx: &Arc<Attempt>,
     ) -> Result<(Session, Hello), NotReady> {
-        let mut stream = cx.connect(at).await?;
-        if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
-        }
+        let stream = cx.connect_with(at, self.tls.as_ref()).await?;
         cx.phase("waiting for the answer to hello");
         let mut session = Session::new(stream, Arc::clone(cx));
         let command = |name| {

@@ -2,15 +2,13 @@
 //! 3.6 speaks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 use super::bson::{Document, Draft};
 use super::{KIND, TLS_REQUIRED};
 use crate::net::Stream;
-use crate::probe::{Attempt, NotReady};
+use crate::probe::{Attempt, NotReady, goodbye};
 
 /// The longest reply that is read, in bytes; nothing that is needed is longer. Of the longest
 /// replica set, 50 members are described.
@@ -25,8 +23,6 @@ const TLS_ALERT: &[u8] = &[0x15, 3];
 /// A checksum of this length follows the document.
 const HAS_CHECKSUM: u32 = 1;
 const CHECKSUM: usize = 4;
-/// The longest that the end of a connection may take: the result is known by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A connection to a server.
 pub(super) struct Session {
@@ -111,7 +107,7 @@ impl Session {
 
     /// Ends the connection. The protocol has no goodbye of its own.
     pub(super) async fn end(mut self) {
-        let _ = timeout(GOODBYE, self.stream.io.shutdown()).await;
+        goodbye(self.stream.io.shutdown()).await;
     }
 }
 

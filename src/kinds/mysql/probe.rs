@@ -9,32 +9,25 @@
 //! phase an attempt fails. So the conversation is our own, on the packets and ciphers of
 //! `mysql_common`, the base of `mysql_async`.
 
-use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Either, select};
-use tokio::time::timeout;
+use futures_util::future::BoxFuture;
 
 use super::drivers;
 use super::login::{self, Account, Greeting};
-use super::session::{Rows, Session};
+use super::session::Session;
+use crate::kinds::query;
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
-use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::probe::{Attempt, NotReady, Probe, reason, goodbye};
 use crate::targets::{Address, Defaults, Expected, Login, Secret};
-
-/// The longest that a goodbye may take: the result is known by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A statement that does nothing.
 const NOTHING: &str = "DO 0";
 /// The errors of a server, or a proxy, that lacks the statement.
 const LACKING: [&str; 3] = ["1064", "1235", "1295"];
-
-/// The longest limit that every server takes, in seconds.
-const LONGEST_LIMIT: u64 = 1_000_000;
 
 /// A server and how to log in to it.
 #[derive(Debug)]
@@ -57,19 +50,8 @@ pub(super) fn parse(
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
     let login = defaults.login(address)?;
-    let query = defaults.query(address)?;
-    if login.user.is_none() {
-        if query.is_some() {
-            return Err(Expected::new(
-                "expected a user, to run the query as (WAIT_MYSQL_USER)",
-            ));
-        }
-        if login.password.is_some() {
-            defaults.notice(format!(
-                "{address} has a password and no user: it is not logged in to (set WAIT_MYSQL_USER)"
-            ));
-        }
-    }
+    let query = defaults.query(address, &login)?;
+    defaults.notice_no_user(address, &login);
     let (mode, authorities) = drivers::tls(address)?;
     let mode = address.tls_mode()?.unwrap_or(mode);
     Ok(Box::new(MySql {
@@ -129,7 +111,7 @@ impl MySql {
         };
         // Even after a failure: a connection that ends without COM_QUIT is counted as aborted.
         cx.phase("closing the session");
-        let _ = timeout(GOODBYE, session.quit()).await;
+        goodbye(session.quit()).await;
         result
     }
 
@@ -192,7 +174,7 @@ impl MySql {
     ) -> Result<(), NotReady> {
         cx.phase("pinging");
         session.ping().await?;
-        let Some(query) = &self.query else {
+        let Some(statement) = &self.query else {
             cx.phase("running a statement");
             // With an expired password a login may succeed, and a ping, and nothing else; a proxy
             // may have no server behind it. Only a server that lacks the statement is excused.
@@ -208,36 +190,13 @@ impl MySql {
                 _ => {} // a server without these settings
             }
         }
-        let permit = pin!(cx.working("running the query"));
-        if let Either::Left(_) = select(pin!(cx.stopped()), permit).await {
-            return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
-        }
-        let rows = {
-            let rows = pin!(session.run(query.expose()));
-            match select(rows, pin!(cx.stopped())).await {
-                Either::Left((rows, _)) => rows,
-                Either::Right(((), rows)) => {
-                    self.cancel(greeting.id, at, account, cx).await?;
-                    // Its result, an error or not, is that of a statement that was cut short.
-                    let _ = rows.await;
-                    return Err(NotReady::new(&reason::TIMED_OUT, "the query was cancelled"));
-                }
-            }
-        };
-        match rows {
-            Ok(Rows::True) => Ok(()),
-            Ok(Rows::False) => Err(NotReady::new(
-                &super::QUERY_EMPTY,
-                "the first column of each row is NULL, 0, false or empty",
-            )),
-            Ok(Rows::None) => Err(NotReady::new(&super::QUERY_EMPTY, "the query returns no row")),
-            // Errors that would not have come in answer to any other statement.
-            Err(why) if why.is(&reason::SERVER_ERROR) || why.is(&reason::UNKNOWN_DATABASE) => {
-                let reason = super::QUERY_FAILED;
-                Err(NotReady { reason, ..why })
-            }
-            Err(why) => Err(why),
-        }
+        query::begin(cx).await?;
+        let rows = query::run_or_cancel(
+            session.run(statement.expose()),
+            || self.cancel(greeting.id, at, account, cx).boxed(),
+            cx,
+        );
+        query::judge(rows.await, &super::QUERY_EMPTY, super::QUERY_FAILED)
     }
 
     /// Has the server end the statement of another connection.
@@ -252,7 +211,7 @@ impl MySql {
 /// The statement that has the server itself end the query a second after the wait, also behind a
 /// lock; `None` if the wait has no end.
 fn limits(greeting: &Greeting, time_left: Option<Duration>) -> Option<String> {
-    let seconds = time_left?.as_secs().saturating_add(2).min(LONGEST_LIMIT);
+    let seconds = query::limit(time_left?);
     let limit = match greeting.is_mariadb {
         true => format!("max_statement_time={seconds}"),
         false => format!("max_execution_time={}", seconds * 1000),

@@ -2,6 +2,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::codes;
+use crate::kinds::query::Rows;
 use crate::net::tls::Tls;
 use crate::net::{Stream, Verdict};
 use crate::probe::{Attempt, NotReady};
@@ -170,16 +171,6 @@ impl<'a> Session<'a> {
             .await
             .map_err(|error| self.cx.broken(&error))
     }
-}
-
-/// The rows that a statement has returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rows {
-    None,
-    /// Each has NULL, 0, false or nothing in its first column.
-    False,
-    /// One at least has something else there.
-    True,
 }
 
 /// Whether the first column of a row is true: neither NULL, 0, false nor empty.

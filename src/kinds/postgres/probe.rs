@@ -3,20 +3,19 @@
 //! A server complains in its log about logins that break off and messages that it does not expect, but
 //! not about a connection that ends where it waits for a password.
 
-use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Either, select};
-use tokio::time::timeout;
+use futures_util::future::BoxFuture;
 
 use super::drivers::{self, Binding, Encryption, Role};
 use super::login::{self, Account, Key};
-use super::session::{Answer, GOODBYE, Rows, Session};
+use super::session::{Answer, Session};
+use crate::kinds::query;
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
-use crate::probe::{Attempt, NotReady, Probe, reason};
+use crate::probe::{Attempt, NotReady, Probe, reason, goodbye};
 use crate::targets::{Address, Defaults, Expected, Login, Secret};
 
 /// A statement that does nothing.
@@ -24,9 +23,6 @@ const NOTHING: &str = "SELECT 1";
 /// The errors of a server, or a proxy, that lacks the limits or does not take them together with the
 /// query: a syntax error, an unknown setting, a missing feature, no transaction.
 const LACKING: [&str; 5] = ["0A000", "25001", "2D000", "42601", "42704"];
-
-/// The longest limit that every server takes, in seconds.
-const LONGEST_LIMIT: u64 = 1_000_000;
 
 /// The protocol's name in TLS.
 const ALPN: &[u8] = b"postgresql";
@@ -56,22 +52,11 @@ pub(super) fn parse(
     defaults: &Defaults<'_>,
 ) -> Result<Box<dyn Probe>, Expected> {
     let login = defaults.login(address)?;
-    let query = defaults.query(address)?;
+    let query = defaults.query(address, &login)?;
     if query.as_ref().is_some_and(|query| query.contains('\0')) {
         return Err(Expected::new("expected a query without a NUL (%00)"));
     }
-    if login.user.is_none() {
-        if query.is_some() {
-            return Err(Expected::new(
-                "expected a user, to run the query as (WAIT_POSTGRES_USER)",
-            ));
-        }
-        if login.password.is_some() {
-            defaults.notice(format!(
-                "{address} has a password and no user: it is not logged in to (set WAIT_POSTGRES_USER)"
-            ));
-        }
-    }
+    defaults.notice_no_user(address, &login);
     let mut encryption = drivers::encryption(address)?;
     if let Some(mode) = address.tls_mode()? {
         encryption = Encryption {
@@ -161,7 +146,7 @@ impl Postgres {
             None => Ok(()),
         };
         cx.phase("closing the session");
-        let _ = timeout(GOODBYE, logged_in.session.quit()).await;
+        goodbye(logged_in.session.quit()).await;
         result
     }
 
@@ -252,48 +237,32 @@ impl Postgres {
                     .with_hint("is the primary up, and is it among the hosts of the target?"));
             }
         }
-        let Some(query) = &self.query else {
+        let Some(statement) = &self.query else {
             cx.phase("running a statement");
             return session.run(NOTHING).await.map(drop);
         };
-        let permit = pin!(cx.working("running the query"));
-        if let Either::Left(_) = select(pin!(cx.stopped()), permit).await {
-            return Err(NotReady::new(&reason::TIMED_OUT, "the query was not run"));
-        }
+        query::begin(cx).await?;
         let limits = cx.time_left().map(limits).unwrap_or_default();
-        let answer = {
-            let answer = pin!(run_limited(session, &limits, query.expose()));
-            match select(answer, pin!(cx.stopped())).await {
-                Either::Left((answer, _)) => answer,
-                Either::Right(((), answer)) => {
-                    if let Some(key) = *key {
-                        self.cancel(key, at, *is_tls, cx).await?;
-                        // Its result, an error or not, is that of a statement that was cut short.
-                        let _ = answer.await;
-                    }
-                    return Err(NotReady::new(&reason::TIMED_OUT, "the query was cancelled"));
-                }
-            }
-        };
-        match answer.map(|answer| answer.rows) {
-            Ok(Rows::True) => Ok(()),
-            Ok(Rows::False) => Err(NotReady::new(
-                &super::QUERY_EMPTY,
-                "the first column of each row is NULL, 0, false or empty",
-            )),
-            Ok(Rows::None) => Err(NotReady::new(&super::QUERY_EMPTY, "the query returns no row")),
-            // Errors that would not have come in answer to any other statement.
-            Err(why) if why.is(&reason::SERVER_ERROR) || why.is(&reason::UNKNOWN_DATABASE) => {
-                let reason = super::QUERY_FAILED;
-                Err(NotReady { reason, ..why })
-            }
-            Err(why) => Err(why),
-        }
+        let answer = query::run_or_cancel(
+            run_limited(session, &limits, statement.expose()),
+            || self.cancel(*key, at, *is_tls, cx).boxed(),
+            cx,
+        );
+        let rows = answer.await.map(|answer| answer.rows);
+        query::judge(rows, &super::QUERY_EMPTY, super::QUERY_FAILED)
     }
 
     /// Has the server end the statement of another connection, over TLS if that one has it: the key is
     /// confidential.
-    async fn cancel(&self, key: Key, at: &At, is_tls: bool, cx: &Attempt) -> Result<(), NotReady> {
+    async fn cancel(
+        &self,
+        key: Option<Key>,
+        at: &At,
+        is_tls: bool,
+        cx: &Attempt,
+    ) -> Result<(), NotReady> {
+        // Without one it can only be left.
+        let key = key.ok_or_else(|| NotReady::new(&reason::TIMED_OUT, "the query was cancelled"))?;
         let stream = cx.connect(at).await?;
         let mode = match is_tls {
             true => TlsMode::Require(self.tls.verification),
@@ -351,8 +320,7 @@ async fn run_limited(
 /// The statements that have the server itself end the query a second after the wait, also behind a
 /// lock.
 fn limits(time_left: Duration) -> String {
-    let seconds = time_left.as_secs().saturating_add(2).min(LONGEST_LIMIT);
-    let limit = seconds * 1000;
+    let limit = query::limit(time_left) * 1000;
     format!("SET LOCAL statement_timeout={limit}; SET LOCAL lock_timeout={limit}; ")
 }
 

@@ -1,16 +1,15 @@
 //! Messages and statements of one connection.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::time::timeout;
 
 use super::codes;
+use crate::kinds::query::Rows;
 use crate::net::Io;
-use crate::probe::{Attempt, NotReady};
+use crate::probe::{Attempt, NotReady, goodbye};
 
 /// The longest message of a login, in bytes: libpq's limit too.
 const LONGEST_AT_LOGIN: usize = 30_000;
@@ -44,16 +43,6 @@ pub(super) struct Answer {
     pub(super) rows: Rows,
     /// The first column of the first row.
     pub(super) first: Option<String>,
-}
-
-/// The rows that a statement has returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rows {
-    None,
-    /// Each has NULL, 0, false or nothing in its first column.
-    False,
-    /// One at least has something else there.
-    True,
 }
 
 impl<'a> Session<'a> {
@@ -197,9 +186,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The longest that the end of a connection may take: the result is known by then.
-pub(super) const GOODBYE: Duration = Duration::from_millis(500);
-
 /// Ends a connection that has TLS, or that a request to cancel was sent over, and waits until the server
 /// has done the same: what it still sends would be answered by a reset, which it may log.
 pub(super) async fn end(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
@@ -213,7 +199,7 @@ pub(super) async fn end(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
             }
         }
     };
-    let _ = timeout(GOODBYE, both).await;
+    goodbye(both).await;
 }
 
 /// The length of a body.

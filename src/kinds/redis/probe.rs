@@ -1,22 +1,18 @@
 //! AUTH, SELECT, PING and QUIT, each answered before the next is sent.
 
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::time::timeout;
 
 use super::{ACCESS_DENIED, KIND, drivers, TOO_MANY_CONNECTIONS, UNKNOWN_DATABASE};
-use crate::net::tls::{Tls, TlsMode, Verification};
+use crate::net::tls::{Tls, TlsMode};
 use crate::net::{At, Io};
-use crate::probe::{Attempt, NotReady, Probe};
+use crate::probe::{Attempt, NotReady, Probe, goodbye};
 use crate::targets::{Address, Defaults, Expected, Login, Origin, Secret};
 
 /// The longest reply that is read, in bytes; nothing that is needed is longer.
 const LONGEST_REPLY: u64 = 4096;
-/// The longest that a goodbye may take: the result is known by then.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A server and how to log in to it.
 #[derive(Debug)]
@@ -55,16 +51,9 @@ pub(super) fn parse(
             "{address} has a user and no password: it is not logged in to (set WAIT_REDIS_PASSWORD)"
         ));
     }
-    let mode = address.tls_mode()?.unwrap_or(mode);
-    if mode == TlsMode::Prefer {
-        return Err(Expected::new("expected tls to be off, require, verify-ca or verify-full"));
-    }
     Ok(Box::new(Redis {
         at: address.at()?,
-        tls: match mode {
-            TlsMode::Off => None,
-            mode => Some(defaults.tls(address, mode.verification(), authorities.as_ref())?),
-        },
+        tls: defaults.tls_or_none(address, address.tls_mode_or(mode)?, authorities.as_ref())?,
         login,
     }))
 }
@@ -76,17 +65,12 @@ impl Probe for Redis {
 
     fn description(&self) -> Vec<(&'static str, String)> {
         let mut parts = self.login.description();
-        let mode = match &self.tls {
-            None => TlsMode::Off,
-            Some(tls) => TlsMode::Require(tls.verification),
-        };
-        parts.push(("TLS", mode.to_string()));
+        parts.push(("TLS", TlsMode::of(self.tls.as_ref()).to_string()));
         parts
     }
 
     fn verifies_certificates(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.verification != Verification::Nothing)
+        TlsMode::of(self.tls.as_ref()).is_verified()
     }
 }
 
@@ -96,10 +80,7 @@ impl Redis {
             Some(password) => Some(cx.password(password).await?),
             None => None,
         };
-        let mut stream = cx.connect(&self.at).await?;
-        if let Some(tls) = &self.tls {
-            stream = cx.tls(stream, tls).await?;
-        }
+        let stream = cx.connect_with(&self.at, self.tls.as_ref()).await?;
         let mut session = Session {
             stream: BufReader::new(stream.io),
             cx,
@@ -110,7 +91,7 @@ impl Redis {
             return result; // no server of Redis has answered
         }
         cx.phase("closing the session");
-        let _ = timeout(GOODBYE, session.call(&["QUIT"])).await;
+        goodbye(session.call(&["QUIT"])).await;
         result
     }
 
