@@ -66,11 +66,7 @@ fn sql_server(text: &str) -> Option<String> {
         "trusted_connection",
     ];
     let pairs = key_values(text, ';')?;
-    let get = |names: &[&str]| {
-        let mut pairs = pairs.iter();
-        let found = pairs.find(|(name, _)| names.contains(&&**name));
-        found.map(|(_, value)| value.as_str())
-    };
+    let get = |names: &[&str]| pairs.get(names);
     let server = get(&[
         "server",
         "data source",

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use humantime::format_duration;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::net::At;
 #[cfg(feature = "tls")]
@@ -563,8 +564,25 @@ impl Defaults<'_> {
     }
 }
 
-/// Splits `Name=value;…`, names in lower case; `None` if it has another form. A value may be quoted.
-pub fn key_values(text: &str, separator: char) -> Option<Vec<(String, String)>> {
+/// A text with every special character percent-encoded, for any part of a URL.
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The parts of a text `Name=value;…`, names in lower case.
+pub struct KeyValues(pub Vec<(String, String)>);
+
+impl KeyValues {
+    /// The value of the first part that has one of these names.
+    pub fn get(&self, names: &[&str]) -> Option<&str> {
+        let mut parts = self.0.iter();
+        let found = parts.find(|(name, _)| names.contains(&&**name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Splits `Name=value;…`; `None` if it has another form. A value may be quoted.
+pub fn key_values(text: &str, separator: char) -> Option<KeyValues> {
     let mut quote = None;
     let is_separator = |c: char| {
         match quote {
@@ -586,7 +604,7 @@ pub fn key_values(text: &str, separator: char) -> Option<Vec<(String, String)>> 
         let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
         (is_name && !name.is_empty()).then(|| (name, value.to_owned()))
     };
-    parts.map(pair).collect()
+    parts.map(pair).collect::<Option<_>>().map(KeyValues)
 }
 
 /// The variable's name, if a text is `env:NAME`. `env:3306` is a host and its port.

@@ -3,11 +3,9 @@
 //! and MariaDB Connector/J ("TLS"), Prisma ("MySQL database connector"), mysql2 ("SSL"), PyMySQL and
 //! mysqlclient ("connect"), PHP ("PDO_MYSQL DSN"), and Rails ("Configuring a MySQL database").
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use crate::kinds::of_driver;
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::{Address, Dialect, Expected, key_values};
+use crate::targets::{Address, Dialect, Expected, encode, key_values};
 
 pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, pdo, pymysql, mariadb_connector, connector_j];
 
@@ -42,11 +40,7 @@ fn go(text: &str) -> Option<String> {
 /// `mysql:host=db;port=3306;dbname=shop`, where the login may be left out.
 fn pdo(text: &str) -> Option<String> {
     let pairs = key_values(text.strip_prefix("mysql:")?, ';')?;
-    let get = |name| {
-        let mut pairs = pairs.iter();
-        let found = pairs.find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    };
+    let get = |name| pairs.get(&[name]);
     let host = get("host").or(get("unix_socket").and(Some("localhost")))?;
     let port = get("port").map(|port| format!(":{port}"));
     let database = encode(get("dbname").unwrap_or_default());
@@ -131,10 +125,7 @@ fn mariadb_connector(text: &str) -> Option<String> {
 /// `Server=host;Port=3306;Database=shop;Uid=app;Pwd=secret`.
 fn ado_net(text: &str) -> Option<String> {
     let pairs = key_values(text, ';')?;
-    let get = |names: &[&str]| {
-        let named = |(name, _): &&(String, String)| names.contains(&&**name);
-        pairs.iter().find(named).map(|(_, value)| value.as_str())
-    };
+    let get = |names: &[&str]| pairs.get(names);
     let host = get(&["server", "host", "data source", "datasource", "address", "addr"])?;
     // SQL Server's form has a user ID, PostgreSQL's a host and a user name.
     let is_others = get(&["port"]) == Some("5432") || of_driver(text).is_some();
@@ -168,10 +159,6 @@ fn ado_net(text: &str) -> Option<String> {
         url += &format!("ssl_ca={}", encode(ca));
     }
     Some(url)
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// TLS as strict as the parameters of an address ask for, in any driver's words: the strictest of

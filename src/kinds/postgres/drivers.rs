@@ -6,14 +6,12 @@
 
 use std::path::Path;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-
 use super::KIND;
 use crate::kinds::of_driver;
 use crate::net::At;
 use crate::net::tls::{TlsMode, Verification};
 use crate::targets::{
-    Address, Dialect, Expected, Origin, Secret, key_values, login_and_hosts, one_of,
+    Address, Dialect, Expected, Origin, Secret, address, encode, key_values, login_and_hosts, one_of,
 };
 
 pub(super) const DIALECTS: &[Dialect] = &[url, conninfo, pdo, ado_net];
@@ -240,7 +238,7 @@ const ADO_NET: &[(&str, &[&str])] = &[
 fn ado_net(text: &str) -> Option<String> {
     let own = key_values(text, ';')?;
     let mut pairs = vec![(AS_LIBPQ.0.to_owned(), AS_LIBPQ.1.to_owned())];
-    for (name, value) in &own {
+    for (name, value) in &own.0 {
         let known = ADO_NET.iter().find(|(_, names)| names.contains(&&**name));
         pairs.extend(known.map(|(known, _)| ((*known).to_owned(), value.clone())));
     }
@@ -315,13 +313,8 @@ fn built(pairs: &Pairs) -> Option<String> {
     Some(url)
 }
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
 fn decode(text: &str) -> Option<String> {
-    let decoded = percent_decode_str(text).decode_utf8().ok()?;
-    Some(decoded.into_owned())
+    address::decode(text).ok()
 }
 
 /// The address of a server: a socket is a file of this name in the folder that is named.

@@ -2,10 +2,8 @@
 //! documentation of redis-py ("SSL connection"), go-redis ("ParseURL"), Lettuce ("Redis URI and connection
 //! details"), Symfony ("Redis cache adapter") and StackExchange.Redis ("Configuration").
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::{Address, Expected, key_values};
+use crate::targets::{Address, Expected, encode, key_values};
 
 /// `redis+socket:///run/redis.sock`, `redis-socket://secret@/run/redis.sock`, `redis:///run/redis.sock`.
 pub(super) fn socket(text: &str) -> Option<String> {
@@ -25,11 +23,7 @@ pub(super) fn socket(text: &str) -> Option<String> {
 pub(super) fn stack_exchange(text: &str) -> Option<String> {
     let (host, pairs) = text.split_once(',')?;
     let pairs = key_values(pairs, ',')?;
-    let get = |name| {
-        let mut pairs = pairs.iter();
-        let found = pairs.find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    };
+    let get = |name| pairs.get(&[name]);
     let names = ["password", "ssl", "abortconnect", "defaultdatabase", "user"];
     if host.contains(['/', '=', '@']) || !names.into_iter().any(|name| get(name).is_some()) {
         return None;
@@ -43,10 +37,6 @@ pub(super) fn stack_exchange(text: &str) -> Option<String> {
     let login = login.unwrap_or_default();
     let database = get("defaultdatabase").unwrap_or_default();
     Some(format!("{scheme}://{login}{host}/{database}"))
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// TLS as strict as the scheme and the parameters ask for, and the file of the authorities to trust.
