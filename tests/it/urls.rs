@@ -312,38 +312,35 @@ const ROWS: &[(&str, &[Row])] = &[
 ];
 
 /// The servers that an address has at each port, by what is wrong with them.
-const TRUSTED: u8 = 1;
-const OTHER_NAME: u8 = 2;
-const UNTRUSTED: u8 = 3;
-const WITHOUT_TLS: u8 = 4;
+pub const TRUSTED: u8 = 1;
+pub const OTHER_NAME: u8 = 2;
+pub const UNTRUSTED: u8 = 3;
+pub const WITHOUT_TLS: u8 = 4;
 
 /// A connection of any kind.
-trait Connection: io::Read + io::Write + Send {}
+pub trait Connection: io::Read + io::Write + Send {}
 
 impl<T: io::Read + io::Write + Send> Connection for T {}
 
 /// A conversation that records the login.
-type Record =
-    fn(Box<dyn Connection>, Option<Arc<ServerConfig>>, &mut dyn FnMut(Seen)) -> io::Result<()>;
+pub type Record<S> =
+    fn(Box<dyn Connection>, Option<Arc<ServerConfig>>, &mut dyn FnMut(S)) -> io::Result<()>;
 
 /// The servers of a kind of target.
-struct Protocol {
-    ports: &'static [u16],
-    socket: &'static str,
-    record: Record,
-    /// The answer of a client that knows the password.
-    answer_for: fn(&Login) -> Vec<u8>,
+pub struct Protocol<S> {
+    pub ports: &'static [u16],
+    pub socket: &'static str,
+    pub record: Record<S>,
 }
 
-const MYSQL: Protocol = Protocol {
+const MYSQL: Protocol<Seen> = Protocol {
     ports: &[3306, 3307, 4000, 25060],
     socket: "mysqld.sock",
     record: |stream, config, seen| record(stream, config.map(secured), seen),
-    answer_for: |(_, password, _)| answer_for(password),
 };
 
 /// A server's end of TLS.
-fn secured<S: io::Read + io::Write>(
+pub fn secured<S: io::Read + io::Write>(
     config: Arc<ServerConfig>,
 ) -> impl FnOnce(S) -> StreamOwned<ServerConnection, S> {
     move |stream| {
@@ -353,22 +350,27 @@ fn secured<S: io::Read + io::Write>(
 }
 
 /// The servers, and what they have seen since the last look.
-struct World {
-    protocol: Protocol,
-    seen: Arc<Mutex<Vec<(u16, Seen)>>>,
+pub struct World<S> {
+    protocol: Protocol<S>,
+    seen: Arc<Mutex<Vec<(u16, S)>>>,
     networks: HashMap<u8, Arc<Network>>,
     folder: tempfile::TempDir,
     /// The network part of their addresses, which no other process has.
     net: [u8; 3],
 }
 
-impl World {
-    fn new(protocol: Protocol) -> Self {
+impl<S: Send + 'static> World<S> {
+    pub fn new(protocol: Protocol<S>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (ours, others) = (Authority::new(), Authority::new());
         let certified = ours.certify(&["db", "localhost"]);
-        let authority = certified.authority.clone();
-        std::fs::write(folder.path().join("ca.pem"), &authority).expect("written");
+        for (name, pem) in [
+            ("ca.pem", &certified.authority),
+            ("cert.pem", &certified.certificate),
+            ("key.pem", &certified.key),
+        ] {
+            std::fs::write(folder.path().join(name), pem).expect("written");
+        }
         let mut random = fastrand::Rng::new();
         let mut world = Self {
             protocol,
@@ -380,7 +382,10 @@ impl World {
         for (number, config) in [
             (TRUSTED, Some(tls(&certified))),
             (OTHER_NAME, Some(tls(&ours.certify(&["other"])))),
-            (UNTRUSTED, Some(tls(&others.certify(&["db", "localhost"])))),
+            (
+                UNTRUSTED,
+                Some(tls(&others.certify(&["db", "localhost", "other"]))),
+            ),
             (WITHOUT_TLS, None),
         ] {
             let [a, b, c] = world.net;
@@ -390,7 +395,7 @@ impl World {
                 format!("{a}.{b}.{c}.{number} db DB localhost db.\n"),
             )
             .expect("written");
-            let authorities = CertificateDer::from_pem_slice(authority.as_bytes());
+            let authorities = CertificateDer::from_pem_slice(certified.authority.as_bytes());
             let network = Network {
                 names: Names {
                     resolv_conf: "/nonexistent".into(),
@@ -415,11 +420,11 @@ impl World {
         self.folder.path().join(self.protocol.socket)
     }
 
-    fn serve<S: Connection + 'static>(
+    fn serve<C: Connection + 'static>(
         &self,
         port: u16,
         config: Option<Arc<ServerConfig>>,
-        accept: impl Fn() -> io::Result<S> + Send + 'static,
+        accept: impl Fn() -> io::Result<C> + Send + 'static,
     ) {
         let (seen, record) = (Arc::clone(&self.seen), self.protocol.record);
         thread::spawn(move || {
@@ -435,23 +440,26 @@ impl World {
     }
 
     /// The text of a row with what it stands for.
-    fn text(&self, row: &str) -> String {
+    pub fn text(&self, row: &str) -> String {
         let socket = self.socket().display().to_string();
         let folder = self.folder.path().display().to_string();
-        let ca = format!("{folder}/ca.pem");
+        let row = ["ca", "cert", "key"]
+            .iter()
+            .fold(row.to_owned(), |row, name| {
+                row.replace(&format!("{{{name}}}"), &format!("{folder}/{name}.pem"))
+            });
         row.replace("{socket}", &socket)
             .replace("{%socket}", &socket.replace('/', "%2F"))
             .replace("{folder}", &folder)
             .replace("{%folder}", &folder.replace('/', "%2F"))
-            .replace("{ca}", &ca)
     }
 
     /// An attempt at a target over one of the networks, and the logins that servers have seen.
-    async fn attempt(
+    pub async fn attempt(
         &self,
         target: &Target,
         number: u8,
-    ) -> (Result<(), NotReady>, Vec<(u16, Seen)>) {
+    ) -> (Result<(), NotReady>, Vec<(u16, S)>) {
         let network = Arc::clone(&self.networks[&number]);
         let cx = Attempt::new(network, Overlap::default(), Stop::default());
         let result = timeout(Duration::from_secs(20), target.probe.attempt(&cx)).await;
@@ -492,12 +500,16 @@ fn sends(tls: Tls, server: u8) -> bool {
 
 #[tokio::test]
 async fn the_url_of_an_application_logs_in_as_the_application_would() {
-    check_rows(MYSQL, ROWS).await;
+    check_rows(MYSQL, ROWS, |(_, password, _)| answer_for(password)).await;
 }
 
-async fn check_rows(protocol: Protocol, rows: &[(&str, &[Row])]) {
+/// `answer_for` is the answer of a client that knows the password.
+async fn check_rows(
+    protocol: Protocol<Seen>,
+    rows: &[(&str, &[Row])],
+    answer_for: fn(&Login) -> Vec<u8>,
+) {
     let world = World::new(protocol);
-    let answer_for = world.protocol.answer_for;
     let rows = || {
         rows.iter()
             .flat_map(|(source, rows)| rows.iter().map(move |row| (source, row)))

@@ -7,9 +7,10 @@ use rustls::ServerConfig;
 use super::{
     Login, Named, Off, Prefer, Protocol, Require, Row, SOCKET, Trusted, check_rows, secured,
 };
+use crate::fixtures::mysql::Seen;
 use crate::fixtures::postgres::{answer_for, record};
 
-const POSTGRES: Protocol = Protocol {
+const POSTGRES: Protocol<Seen> = Protocol {
     ports: &[5432, 5433, 6432, 25060],
     socket: ".s.PGSQL.5432",
     // A client that begins with TLS insists on the protocol's name (ALPN).
@@ -21,7 +22,6 @@ const POSTGRES: Protocol = Protocol {
         };
         record(stream, config.map(named).map(secured), seen)
     },
-    answer_for: |(user, password, _)| answer_for(user, password),
 };
 
 const APP: Login = ("app", "secret", "shop");
@@ -247,5 +247,8 @@ const ROWS: &[(&str, &[Row])] = &[
 
 #[tokio::test]
 async fn the_url_of_an_application_logs_in_as_the_application_would() {
-    check_rows(POSTGRES, ROWS).await;
+    check_rows(POSTGRES, ROWS, |(user, password, _)| {
+        answer_for(user, password)
+    })
+    .await;
 }
