@@ -80,7 +80,8 @@ fuzz_target!(|text: &str| {
         }
     }
     // Each of these begins another part of one of the forms.
-    if !text.contains([',', '\n', '\r', '#', '\'', '"', ' ', '&', ';', '?']) {
+    let is_separator = |c: char| c.is_control() || ",#'\" &;?".contains(c);
+    if !text.contains(is_separator) {
         for password in [format!("{text}{PASSWORD}"), format!("{PASSWORD}{text}")] {
             for form in [
                 "app:PASSWORD@tcp(db:3306)/shop",
@@ -91,6 +92,12 @@ fuzz_target!(|text: &str| {
                 "r2dbc:mysql://app:PASSWORD@db:x/shop",
                 "mysql+pymysql://app:PASSWORD@db/shop?ssl_verify_cert=true",
                 "postgres://app:PASSWORD@db/shop",
+                "mysql:host=db;dbname=shop;user=app;password=PASSWORD",
+                "pgsql:host=db;dbname=shop;user=app;password=PASSWORD",
+                "Host=db;Username=app;Password=PASSWORD;Database=shop",
+                "host=db user=app password=PASSWORD dbname=shop",
+                "db:6379,password=PASSWORD,defaultDatabase=2",
+                "mongodb://app:PASSWORD@db/shop",
             ] {
                 keeps_its_password_in_an_application(&form.replace("PASSWORD", &password));
             }

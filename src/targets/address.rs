@@ -484,8 +484,9 @@ impl fmt::Display for Address {
 
 /// A target in a driver's own form, as a URL.
 fn as_url<'a>(text: &'a str, kinds: &[&'static Kind], kind: Option<&'static Kind>) -> Cow<'a, str> {
-    let kinds_of_it = kind.map_or(kinds.to_vec(), |kind| vec![kind]);
-    if let Some((url, options)) = of_dialect(text, &kinds_of_it) {
+    // One of another kind is its URL, too, so that it is not taken for a target without a scheme.
+    let own = kind.and_then(|kind| of_dialect(text, &[kind]));
+    if let Some((url, options)) = own.or_else(|| of_dialect(text, kinds)) {
         return match options {
             "" => url.into(),
             options => format!("{url}#{options}").into(),

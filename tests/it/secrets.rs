@@ -561,6 +561,9 @@ const MISTAKES: &str = r#"
 2 | to name a variable that is set | WAIT_MYSQL=app@db#password-env={word}
 2 | expected a mysql:// URL | WAIT_MYSQL=app:{word}://@db
 2 | expected a mysql:// URL | WAIT_MYSQL=redis://:{}@cache:6379
+2 | expected HOST:PORT | WAIT_HOSTS=app:x@/{word}@db:80
+2 | expected a mysql:// URL | WAIT_MYSQL=env:DB | DB=pgsql:host=db;user=app;password={word}@/shop
+2 | expected a mysql:// URL | WAIT_MYSQL=Host=db;Username=app;Password={word}
 2 | expected a port | WAIT_MYSQL=app:{}@udp(db:3306)/shop
 2 | expected a host name | WAIT_MYSQL=Server=db;Password={}
 2 | env:DB: expected HOST:PORT | WAIT_HOSTS=env:DB | DB={}

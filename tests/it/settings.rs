@@ -362,7 +362,7 @@ fn connection_strings_in_the_wrong_place_are_not_printed() {
         (
             "WAIT_MYSQL",
             "Host=db; Database=shop; User ID=a; Pwd=s3cret@",
-            "WAIT_MYSQL: …: expected a user without = and ;, which are %3D and %3B",
+            "WAIT_MYSQL: …: expected a mysql:// URL, or one without the scheme",
         ),
         (
             "WAIT_HOSTS",

@@ -175,6 +175,7 @@ const ROWS: &[(&str, &[Row])] = &[
     ]),
     ("Spring Boot and MySQL Connector/J, connection URL syntax", &[
         ("jdbc:mysql://db:3306/shop?user=app&password=secret", APP, 3306, Prefer),
+        ("jdbc:mysql://db/shop?user=app&password=a@/b", ("app", "a@/b", "shop"), 3306, Prefer),
         ("jdbc:mysql://db/shop?user=app&password=secret&useSSL=false", APP, 3306, Off),
         ("jdbc:mysql://app:secret@db:3306/shop", APP, 3306, Prefer),
         ("jdbc:mysql://db/shop?user=app&password=secret&useSSL=true", APP, 3306, Prefer),
@@ -227,6 +228,8 @@ const ROWS: &[(&str, &[Row])] = &[
         ("app@tcp(db:3306)/shop", ("app", "", "shop"), 3306, Prefer),
         ("mysql://app:secret@tcp(db:3306)/shop?multiStatements=true", APP, 3306, Prefer),
         ("id:p)/w@tcp(db:3306)/shop", ("id", "p)/w", "shop"), 3306, Prefer),
+        ("id:p,ssl=w@tcp(db:3306)/shop", ("id", "p,ssl=w", "shop"), 3306, Prefer),
+        ("id:host=p@tcp(db:3306)/shop", ("id", "host=p", "shop"), 3306, Prefer),
     ]),
     (".NET, MySqlConnector and Connector/NET: connection options", &[
         ("Server=db;Port=3306;Database=shop;Uid=app;Pwd=secret", APP, 3306, Prefer),
@@ -237,6 +240,8 @@ const ROWS: &[(&str, &[Row])] = &[
         ("Server=db;Database=shop;Uid=app;Pwd=secret;SslMode=VerifyFull", APP, 3306, Named),
         ("Server=db;Database=shop;Uid=app;Pwd=secret;SslMode=None;", APP, 3306, Off),
         ("Server=db;Database=shop;Uid=app;Pwd='se;cr=et'", ("app", "se;cr=et", "shop"), 3306, Prefer),
+        ("Server=db;Database=shop;Uid=app;Pwd=a@/b", ("app", "a@/b", "shop"), 3306, Prefer),
+        ("Pwd=a@tcp(b)/c;Server=db;Database=shop;Uid=app", ("app", "a@tcp(b)/c", "shop"), 3306, Prefer),
         ("Data Source=db;Initial Catalog=shop;Uid=app;Pwd=\"secret\";AllowUserVariables=true", APP, 3306, Prefer),
         ("Server={socket};Protocol=unix;Database=shop;Uid=app;Pwd=secret", APP, SOCKET, Prefer),
     ]),
@@ -284,6 +289,7 @@ const ROWS: &[(&str, &[Row])] = &[
     ]),
     ("PHP, PDO_MYSQL DSN, which need not hold the login", &[
         ("mysql:host=db;port=3306;dbname=shop;user=app;password=secret", APP, 3306, Prefer),
+        ("mysql:host=db;dbname=shop;user=app;password=a@/b", ("app", "a@/b", "shop"), 3306, Prefer),
         ("mysql:host=db;port=3306;dbname=shop#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
         ("mysql:host=db;dbname=shop;charset=utf8mb4#user=app&password-env=DB_PASSWORD", APP, 3306, Prefer),
         ("mysql:unix_socket={socket};dbname=shop#user=app&password-env=DB_PASSWORD", APP, SOCKET, Prefer),

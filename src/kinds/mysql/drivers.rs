@@ -3,24 +3,34 @@
 //! and MariaDB Connector/J ("TLS"), Prisma ("MySQL database connector"), mysql2 ("SSL"), PyMySQL and
 //! mysqlclient ("connect"), PHP ("PDO_MYSQL DSN"), and Rails ("Configuring a MySQL database").
 
-use crate::kinds::of_driver;
+use crate::kinds::{KINDS, of_driver};
 use crate::net::tls::{TlsMode, Verification};
 use crate::targets::{Address, Dialect, Expected, encode, key_values};
 
-pub(super) const DIALECTS: &[Dialect] = &[go, ado_net, pdo, pymysql, mariadb_connector, connector_j];
+pub(super) const DIALECTS: &[Dialect] = &[ado_net, pdo, pymysql, mariadb_connector, connector_j, go];
 
 /// `user:password@tcp(host:port)/database?parameters`, where nothing is encoded but the parameters. It
-/// is taken apart as the driver does it: at the last slash and at the last '@' before it.
+/// is taken apart as the driver does it: at the last slash and at the last '@' before it. It has no mark
+/// of its own, and a password in another form may hold all that it is told by, so it comes last.
 fn go(text: &str) -> Option<String> {
     let text = text.strip_prefix("mysql://").unwrap_or(text);
-    if text.split_once("://").is_some_and(|(name, _)| !name.contains([':', '@'])) {
-        return None; // the URL of another kind
+    let is_url = |(prefix, _): (&str, &str)| {
+        let first = prefix.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        matches!(&*first, "jdbc" | "r2dbc" | "r2dbcs") || !prefix.contains([':', '@'])
+    };
+    if text.split_once("://").is_some_and(is_url) {
+        return None;
+    }
+    let others = KINDS.iter().filter(|kind| kind.name != super::KIND.name);
+    if others.flat_map(|kind| kind.dialects).any(|dialect| dialect(text).is_some()) {
+        return None;
     }
     let (before, after) = text.rsplit_once('/')?;
     let (login, network) = before.rsplit_once('@').unwrap_or(("", before));
     let (database, parameters) = after.split_once('?').unwrap_or((after, ""));
     let (network, address) = match network {
-        "" if !login.is_empty() => ("tcp", "127.0.0.1"),
+        // What stands before an '@' is more likely the rest of a password in which '/' is not encoded.
+        "" if !login.is_empty() && !database.contains('@') => ("tcp", "127.0.0.1"),
         network => network.strip_suffix(')')?.split_once('(')?,
     };
     let (user, password) = login.split_once(':').unwrap_or((login, ""));

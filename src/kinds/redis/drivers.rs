@@ -3,7 +3,7 @@
 //! details"), Symfony ("Redis cache adapter") and StackExchange.Redis ("Configuration").
 
 use crate::net::tls::{TlsMode, Verification};
-use crate::targets::{Address, Expected, encode, key_values};
+use crate::targets::{Address, Endpoint, Expected, encode, key_values};
 
 /// `redis+socket:///run/redis.sock`, `redis-socket://secret@/run/redis.sock`, `redis:///run/redis.sock`.
 pub(super) fn socket(text: &str) -> Option<String> {
@@ -25,7 +25,7 @@ pub(super) fn stack_exchange(text: &str) -> Option<String> {
     let pairs = key_values(pairs, ',')?;
     let get = |name| pairs.get(&[name]);
     let names = ["password", "ssl", "abortconnect", "defaultdatabase", "user"];
-    if host.contains(['/', '=', '@']) || !names.into_iter().any(|name| get(name).is_some()) {
+    if Endpoint::parse(host, Some(6379)).is_err() || !names.into_iter().any(|name| get(name).is_some()) {
         return None;
     }
     let scheme = match get("ssl") {

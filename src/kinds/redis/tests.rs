@@ -113,6 +113,10 @@ fn words_of_drivers_are_understood() {
             format!("address: db:6380, {password}, database: 2, TLS: verify-full"),
         ),
         (
+            "db,password=a@/b,defaultDatabase=2",
+            format!("{db}, {password}, database: 2, TLS: off"),
+        ),
+        (
             "redis:///run/redis.sock",
             "socket: /run/redis.sock, TLS: off".to_owned(),
         ),

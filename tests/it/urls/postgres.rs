@@ -131,6 +131,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("user=app password=secret dbname=shop host=db sslrootcert={ca}", APP, 5432, Prefer),
         ("host=db,db port=1,5433 user=app password=secret dbname=shop", APP, 5433, Prefer),
         ("host=db user=app password=se,cr;e#t=x dbname=shop", ("app", "se,cr;e#t=x", "shop"), 5432, Prefer),
+        ("host=db user=app dbname=shop password=a@/b", ("app", "a@/b", "shop"), 5432, Prefer),
         ("dbname=shop host=db user=app password=secret target_session_attrs=primary", APP, 5432, Prefer),
     ]),
     ("SQLAlchemy, PostgreSQL dialects", &[
@@ -173,6 +174,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("pdo-pgsql://app:secret@db/shop", APP, 5432, Prefer),
         ("pgsql:host=db;port=5433;dbname=shop;user=app;password=secret", APP, 5433, Prefer),
         ("pgsql:host=db;dbname=shop;user=app;password=secret;sslmode=require", APP, 5432, Require),
+        ("pgsql:host=db;dbname=shop;user=app;password=a@/b", ("app", "a@/b", "shop"), 5432, Prefer),
     ]),
     ("Spring Boot and pgJDBC, connection parameters", &[
         ("jdbc:postgresql://db:5432/shop?user=app&password=secret", APP, 5432, Prefer),
@@ -213,6 +215,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("Host=db;Username=app;Password=secret;Database=shop;SslMode=VerifyCA;Root Certificate={ca}", APP, 5432, Trusted),
         ("Host=db;Username=app;Password=secret;Database=shop;SSL Mode=VerifyFull", APP, 5432, Named),
         ("Host=db;Username=app;Password='se;cr=et';Database=shop", ("app", "se;cr=et", "shop"), 5432, Prefer),
+        ("Host=db;Username=app;Password=a:b@/c;Database=shop", ("app", "a:b@/c", "shop"), 5432, Prefer),
         ("Host={folder};Username=app;Password=secret;Database=shop", APP, SOCKET, Prefer),
         ("Host=db:1,db:5433;Username=app;Password=secret;Database=shop", APP, 5433, Prefer),
         ("Host=db;Username=app;Password=secret;Database=shop;SSL Mode=Require;SSL Negotiation=Direct", APP, 5432, Require),
