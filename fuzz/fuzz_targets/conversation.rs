@@ -2,8 +2,12 @@
 //! input is the kind, in the order of the table from '0' on, the second the example in the same way,
 //! the third how many bytes arrive at once, and the fourth how the server behaves: a sum of 1 (it
 //! falls silent in the end, otherwise it hangs up), 2 (it waits until the client has spoken), 4 (at a
-//! unix socket) and 8 (on a public network). The rest is what it says.
+//! unix socket) and 8 (on a public network). The rest is what it says. With `FUZZ_KIND=NAME` every input
+//! is for that kind, whatever its first byte.
 #![no_main]
+
+use std::env;
+use std::sync::LazyLock;
 
 use compose_wait::kinds::KINDS;
 use compose_wait::net::Route;
@@ -14,6 +18,13 @@ use libfuzzer_sys::fuzz_target;
 
 /// The password of every example.
 const EXAMPLE_PASSWORD: &str = "secret";
+
+/// The one kind that is asked for.
+static ONLY: LazyLock<Option<&Kind>> = LazyLock::new(|| {
+    let name = env::var("FUZZ_KIND").ok()?;
+    let found = KINDS.iter().find(|kind| kind.name == name);
+    Some(found.expect("FUZZ_KIND: the name of a kind"))
+});
 
 /// An item of a list by a digit, or any other byte.
 fn choose<T: Copy>(items: &[T], byte: u8) -> Option<T> {
@@ -54,7 +65,7 @@ fuzz_target!(|input: &[u8]| {
     let [kind, example, chunk, how, says @ ..] = input else {
         return;
     };
-    let Some(kind) = choose(KINDS, *kind) else {
+    let Some(kind) = ONLY.or_else(|| choose(KINDS, *kind)) else {
         return;
     };
     let Some(example) = choose(kind.examples, *example) else {
