@@ -18,6 +18,7 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("elasticsearch", 9200),
     ("etcd", 2379),
     ("ftp", 21),
+    ("h2", 9092),
     ("imap", 143),
     ("imaps", 993),
     ("influxdb", 8086),
@@ -42,6 +43,7 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("smtps", 465),
     ("solr", 8983),
     ("sqlserver", 1433),
+    ("sqs", 443),
     ("ssh", 22),
     ("stomp", 61613),
     ("tls", 443),
@@ -50,10 +52,12 @@ pub(crate) const ONLY_PORTS: &[(&str, u16)] = &[
     ("zookeeper", 2181),
 ];
 
-/// URLs of their drivers' forms that are none: SQL Server's `Server=db,1433;Database=shop;User Id=…` and
-/// Oracle's `jdbc:oracle:thin:@//db:1521/shop`.
+/// URLs of their drivers' forms that are none: SQL Server's `Server=db,1433;Database=shop;User Id=…`,
+/// Oracle's `jdbc:oracle:thin:@//db:1521/shop` and H2's `jdbc:h2:tcp://db:9092/shop`.
 pub(crate) fn of_driver(text: &str) -> Option<String> {
-    sql_server(text).or_else(|| oracle(text))
+    sql_server(text)
+        .or_else(|| oracle(text))
+        .or_else(|| h2(text))
 }
 
 fn sql_server(text: &str) -> Option<String> {
@@ -89,4 +93,13 @@ fn oracle(text: &str) -> Option<String> {
     let mut parts = place.splitn(3, ':');
     let (host, port) = (parts.next()?, parts.next().unwrap_or("1521"));
     Some(format!("oracle://{host}:{port}"))
+}
+
+fn h2(text: &str) -> Option<String> {
+    let (_, place) = text.split_once(":h2:")?;
+    let place = place
+        .strip_prefix("tcp://")
+        .or_else(|| place.strip_prefix("ssl://"))?;
+    let host = place.split('/').next().unwrap_or_default();
+    Some(format!("h2://{host}"))
 }

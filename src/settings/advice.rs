@@ -82,21 +82,35 @@ fn without_comment(line: &str) -> &str {
     }
 }
 
-/// The scheme of a database in a file or in memory, which has nothing to wait for.
-pub(super) fn file_database(item: &str) -> Option<&str> {
+/// The scheme of what has no server to wait for, and what it is: a database in a file or in memory, a
+/// queue in the application itself, or one whose URL names no host.
+pub(super) fn without_server(item: &str) -> Option<(&str, &'static str)> {
+    if kinds::of_driver(item).is_some() {
+        return None;
+    }
     let item = item
         .strip_prefix("jdbc:")
         .or(item.strip_prefix("r2dbc:"))
         .unwrap_or(item);
     let (scheme, rest) = item.split_once(':')?;
     let name = scheme.split('+').next().unwrap_or_default();
-    let is_file = matches!(
-        &*name.to_ascii_lowercase(),
-        "sqlite" | "sqlite3" | "file" | "duckdb" | "h2"
-    );
+    let what = match &*name.to_ascii_lowercase() {
+        "sqlite" | "sqlite3" | "file" | "duckdb" | "h2" => "a file database",
+        "memory" => "a queue in memory",
+        // The key of an account may come before the host.
+        "sqs"
+            if rest
+                .split('/')
+                .nth(2)
+                .is_none_or(|place| place.is_empty() || place.ends_with('@')) =>
+        {
+            "a queue without a host"
+        }
+        _ => return None,
+    };
     // A host may have such a name.
     let is_port = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
-    (is_file && !is_port).then_some(scheme)
+    (!is_port).then_some((scheme, what))
 }
 
 pub(super) const NO_QUOTES: &str =

@@ -700,9 +700,9 @@ impl<'a> Resolver<'a> {
         targets: &mut Vec<Target>,
     ) -> Result<(), ConfigError> {
         if kind.is_none()
-            && let Some(scheme) = advice::file_database(item)
+            && let Some((scheme, what)) = advice::without_server(item)
         {
-            self.notice(format!("{scheme}: a file database has nothing to wait for"));
+            self.notice(format!("{scheme}: {what} has nothing to wait for"));
             return Ok(());
         }
         let target = match advice::is_unexpanded(split_options(item).0) {

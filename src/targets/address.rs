@@ -133,12 +133,25 @@ impl Address {
             Some((first, others)) if kind.several_hosts => (first, others.split(',').collect()),
             _ => (&*endpoint, Vec::new()),
         };
-        let parse = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => Err(Expected::new("expected a host")),
-            false => Endpoint::parse(text, scheme.default_port),
+        // An application's driver takes the default for a port that is empty; in a setting of `wait` it
+        // is what nothing was put in for.
+        let parse = |text: &str| {
+            let default = scheme.default_port;
+            // `http://c` may follow a comma.
+            let may_be_empty =
+                origin == Origin::Application && default.is_some() && !path.starts_with("//");
+            let host = text.strip_suffix(':').filter(|_| may_be_empty);
+            Endpoint::parse(host.unwrap_or(text), default)
         };
-        let endpoint = Endpoint::parse(first, scheme.default_port)?;
-        let others = others.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let parse_other = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => Err(Expected::new("expected a host")),
+            false => parse(text),
+        };
+        let endpoint = parse(first)?;
+        let others = others
+            .into_iter()
+            .map(parse_other)
+            .collect::<Result<_, _>>()?;
         // Such an '@' most likely ends the rest of a password that was not encoded. Without a login
         // it is one of a web page's characters.
         let is_suspect = match (kind.parameters, origin) {
@@ -466,8 +479,8 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The first kind needs no scheme.
-        if self.kind != KINDS[0] {
+        // The first kind needs no scheme, unless what follows has something like one.
+        if self.kind != KINDS[0] || self.path.contains("://") {
             write!(f, "{}://", self.scheme.name)?;
         }
         if let Some(user) = &self.user {

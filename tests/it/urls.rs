@@ -227,6 +227,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("app:secret@tcp(db:3306)/", ("app", "secret", ""), 3306, Prefer),
         ("app@tcp(db:3306)/shop", ("app", "", "shop"), 3306, Prefer),
         ("mysql://app:secret@tcp(db:3306)/shop?multiStatements=true", APP, 3306, Prefer),
+        ("mysql://app:secret@db:/shop", APP, 3306, Prefer),
         ("id:p)/w@tcp(db:3306)/shop", ("id", "p)/w", "shop"), 3306, Prefer),
         ("id:p,ssl=w@tcp(db:3306)/shop", ("id", "p,ssl=w", "shop"), 3306, Prefer),
         ("id:host=p@tcp(db:3306)/shop", ("id", "host=p", "shop"), 3306, Prefer),
@@ -608,6 +609,9 @@ fn of_services_that_are_no_kind_the_port_is_checked() {
             "mssql",
         ),
         ("memcached://cache", "cache:11211", "memcached"),
+        ("jdbc:h2:tcp://db/~/shop", "db:9092", "h2"),
+        ("r2dbc:h2:ssl://db:9093/~/shop", "db:9093", "h2"),
+        ("sqs://x:y@queue:9324//", "queue:9324", "sqs"),
         ("elasticsearch://search", "search:9200", "elasticsearch"),
         ("MQTT://broker", "broker:1883", "mqtt"),
     ] {
@@ -624,6 +628,7 @@ fn a_database_in_a_file_has_nothing_to_wait_for() {
     // Prisma, SQLAlchemy, Rails, Sequelize, Symfony, Spring
     for (url, scheme) in [
         ("file:./dev.db", "file"),
+        ("jdbc:h2:file:~/shop", "h2"),
         ("sqlite:///app.db", "sqlite"),
         ("sqlite::memory:", "sqlite"),
         ("sqlite+aiosqlite:///./test.db", "sqlite+aiosqlite"),
@@ -636,6 +641,30 @@ fn a_database_in_a_file_has_nothing_to_wait_for() {
         assert!(targets.is_empty(), "{url}: {targets:?}");
         let notice = format!("{scheme}: a file database has nothing to wait for");
         assert_eq!(notices, [notice], "{url}");
+    }
+    // Celery's brokers.
+    for (url, notice) in [
+        (
+            "memory://",
+            "memory: a queue in memory has nothing to wait for",
+        ),
+        (
+            "memory://localhost/",
+            "memory: a queue in memory has nothing to wait for",
+        ),
+        (
+            "sqs://",
+            "sqs: a queue without a host has nothing to wait for",
+        ),
+        (
+            "sqs://AKIA:se%2Fcret@",
+            "sqs: a queue without a host has nothing to wait for",
+        ),
+    ] {
+        assert_eq!(
+            understood(url).map(|(targets, notices)| (targets.len(), notices)),
+            Ok((0, vec![notice.to_owned()]))
+        );
     }
     let (targets, _) = understood("file:80").expect("a host and its port");
     assert_eq!(targets[0].to_string(), "file:80");

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use super::drivers;
 use super::login::{self, Account, Greeting};
-use super::session::Session;
+use super::session::{LoggedIn, Session};
 use crate::kinds::query;
 use crate::net::At;
 use crate::net::tls::{Tls, TlsMode, Verification};
@@ -96,8 +96,8 @@ impl MySql {
             password: password.as_ref().map_or("", |password| password.expose()),
             database: self.login.database.as_deref(),
         };
-        let (mut session, greeting) = match self.log_in(at, account, cx).await {
-            Ok(logged_in) => logged_in,
+        let (mut logged_in, greeting) = match self.log_in(at, account, cx).await {
+            Ok((session, greeting)) => (LoggedIn::new(session), greeting),
             Err(why) if self.login.user.is_none() && is_denial(&why) => return Ok(()),
             // Other numbers have hints of their own.
             Err(why) if why.code.as_deref() == Some("1045") => {
@@ -106,12 +106,14 @@ impl MySql {
             Err(why) => return Err(why),
         };
         let result = match self.login.user {
-            Some(_) => self.ask(&mut session, &greeting, at, account, cx).await,
+            Some(_) => {
+                let session = &mut logged_in.session;
+                self.ask(session, &greeting, at, account, cx).await
+            }
             None => Ok(()),
         };
-        // Even after a failure: a connection that ends without COM_QUIT is counted as aborted.
         cx.phase("closing the session");
-        goodbye(session.quit()).await;
+        goodbye(logged_in.quit()).await;
         result
     }
 
@@ -201,9 +203,10 @@ impl MySql {
 
     /// Has the server end the statement of another connection.
     async fn cancel(&self, id: u32, at: &At, account: Account<'_>, cx: &Attempt) -> Result<(), NotReady> {
-        let (mut session, _) = self.log_in(at, account, cx).await?;
-        let result = session.run(&format!("KILL QUERY {id}")).await;
-        session.quit().await?;
+        let (session, _) = self.log_in(at, account, cx).await?;
+        let mut logged_in = LoggedIn::new(session);
+        let result = logged_in.session.run(&format!("KILL QUERY {id}")).await;
+        logged_in.quit().await?;
         result.map(drop)
     }
 }

@@ -1,4 +1,6 @@
 //! Packets and commands of one connection.
+
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::codes;
@@ -170,6 +172,34 @@ impl<'a> Session<'a> {
             .shutdown()
             .await
             .map_err(|error| self.cx.broken(&error))
+    }
+}
+
+/// A session after its login. Also where the attempt is given up, the server is told of its end: it
+/// counts a connection that ends without COM_QUIT as aborted.
+pub(super) struct LoggedIn<'a> {
+    pub(super) session: Session<'a>,
+    is_told: bool,
+}
+
+impl<'a> LoggedIn<'a> {
+    pub(super) fn new(session: Session<'a>) -> Self {
+        Self { session, is_told: false }
+    }
+
+    /// Ends the session.
+    pub(super) async fn quit(&mut self) -> Result<(), NotReady> {
+        self.is_told = true;
+        self.session.quit().await
+    }
+}
+
+impl Drop for LoggedIn<'_> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            // Nobody waits any more; a connection takes so little at once.
+            let _ = self.session.quit().now_or_never();
+        }
     }
 }
 

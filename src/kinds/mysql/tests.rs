@@ -655,6 +655,23 @@ async fn an_expired_password_is_no_login_though_it_pings() {
 }
 
 #[tokio::test]
+async fn a_server_is_told_of_the_end_of_a_session_that_is_given_up() {
+    let (io, stream) = duplex(1 << 16);
+    let mut server = Server { stream, chunk: 999 };
+    let target = target(TARGET, None);
+    let cx = Attempt::over(Arc::default(), [Stream::new(io, Route::Private)], Stop::default());
+    let is_asked = async {
+        server.let_in_and_answer().await;
+        assert_eq!(server.receive().await.expect("a statement"), b"\x03DO 0");
+    };
+    tokio::select! {
+        result = target.probe.attempt(&cx) => panic!("{result:?} without an answer"),
+        () = is_asked => {}
+    }
+    server.expect_goodbye().await;
+}
+
+#[tokio::test]
 async fn a_password_without_tls_over_the_internet_is_warned_of() {
     for (text, route, is_warned) in [
         (TARGET, Route::Public, true),

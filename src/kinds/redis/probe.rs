@@ -13,6 +13,8 @@ use crate::targets::{Address, Defaults, Expected, Login, Origin, Secret};
 
 /// The longest reply that is read, in bytes; nothing that is needed is longer.
 const LONGEST_REPLY: u64 = 4096;
+/// The longest part of it that is kept, in characters.
+const LONGEST_KEPT: usize = 512;
 
 /// A server and how to log in to it.
 #[derive(Debug)]
@@ -169,10 +171,10 @@ impl Session<'_> {
             }
             None => return Err(self.cx.closed()),
         };
-        let words = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let words = |text: &[u8]| String::from_utf8_lossy(text).chars().take(LONGEST_KEPT).collect();
         match text.split_first() {
             Some((b'+', text)) => Ok(Reply::Ok(words(text))),
-            Some((b'-', text)) => Ok(Reply::Error(words(text))),
+            Some((b'-', text)) if !text.is_empty() => Ok(Reply::Error(words(text))),
             _ => Err(self.cx.another_protocol(&line)),
         }
     }

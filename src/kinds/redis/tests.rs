@@ -207,7 +207,7 @@ async fn errors_are_known_by_their_code() {
 
 #[tokio::test]
 async fn replies_of_another_protocol_are_shown() {
-    for reply in ["HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\n", ":1\r\n", "+Hello\r\n"] {
+    for reply in ["HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\n", ":1\r\n", "+Hello\r\n", "-\r\n"] {
         is_not_ready("db", &[reply], &reason::PROTOCOL, None).await;
     }
     let endless = "x".repeat(5000);
