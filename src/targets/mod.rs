@@ -315,10 +315,15 @@ impl Login {
     /// A denied login with a hint that names the setting of the password, and what looks wrong with
     /// it.
     pub fn explain(&self, why: NotReady, password: Option<&Secret>) -> NotReady {
-        if !why.is(&reason::ACCESS_DENIED) {
-            return why;
+        match why.is(&reason::ACCESS_DENIED) {
+            true => why.with_hint(self.advice(password)),
+            false => why,
         }
-        why.with_hint(match (&self.password, password.and_then(Secret::flaw)) {
+    }
+
+    /// What to look at where a login is denied.
+    pub fn advice(&self, password: Option<&Secret>) -> String {
+        match (&self.password, password.and_then(Secret::flaw)) {
             (Some(Password { setting, .. }), Some(flaw)) => {
                 format!("check the password from {setting}: {flaw}")
             }
@@ -326,7 +331,7 @@ impl Login {
                 format!("check the user and the password, which is from {setting}")
             }
             (None, _) => "no password is set for this target".to_owned(),
-        })
+        }
     }
 }
 

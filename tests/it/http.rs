@@ -323,7 +323,10 @@ fn the_first_line_of_a_failed_health_page_is_shown() {
     let long = "x".repeat(10_000);
     let cut = format!(": {}\u{2026}; ", "x".repeat(200));
     for (body, shown) in [
-        ("", "the response is 503 Service Unavailable; "),
+        (
+            "",
+            "the response is 503 Service Unavailable; the service's own log may have the cause",
+        ),
         (
             "{\"db\":\"down\"}\nthe second line",
             ": {\"db\":\"down\"}; ",
@@ -404,9 +407,11 @@ fn the_login_may_come_from_options() {
     once(port, &options).exits(0);
     std::fs::write(&file, "0pen sesame").expect("written");
     let outcome = once(port, &options);
-    outcome
-        .exits(1)
-        .says(&["the response is 401 Unauthorized; "]);
+    let source = format!("which is from the file {}", file.display());
+    outcome.exits(1).says(&[
+        "the response is 401 Unauthorized; check the user and the password, ",
+        &source,
+    ]);
     assert!(!outcome.stderr.contains("QWxhZGRpbj"), "{outcome:?}");
     let target = format!("http://Aladdin@127.0.0.1:{port}/#password-env=LAMP");
     let by_variable = |word| {

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Either, select};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::time::timeout;
@@ -227,7 +227,12 @@ impl Http {
         let expected = self.options.expected();
         let expected = expected.map_or_else(String::new, |expected| format!(", not {expected}"));
         let detail = format!("the response is {status}{expected}{separator}{line}");
-        Err(NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned()))
+        let why = NotReady::new(&HTTP_STATUS, detail).with_code(status.as_str().to_owned());
+        Err(match status {
+            StatusCode::UNAUTHORIZED => why.with_hint(self.login.advice(password.as_deref())),
+            _ if status.is_server_error() => why.with_hint("the service's own log may have the cause"),
+            _ => why,
+        })
     }
 
     /// The text, unless it holds a part of the request that is secret.
