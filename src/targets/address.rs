@@ -681,10 +681,15 @@ pub(crate) fn decode(text: &str) -> Result<String, Expected> {
     Ok(decoded.into_owned())
 }
 
+/// The longest scheme, in characters: errors name it.
+const LONGEST_SCHEME: usize = 64;
+
 /// Whether a text has the form of a scheme.
 pub(crate) fn is_scheme(name: &str) -> bool {
     let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(is_in_scheme)
+    name.len() <= LONGEST_SCHEME
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(is_in_scheme)
 }
 
 /// A malformed target as it may be printed: scheme, host and port, and only where they cannot be

@@ -1,6 +1,7 @@
 //! `wait` beside the driver of an application: a program for Node.js that connects and does one round
 //! trip every 40 ms. Both begin together, and `wait` is neither too early nor late.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ use crate::support::{Outcome, wait};
 
 /// The longest that `wait` may take after the driver's first success, on a machine that is busy.
 const SLACK: i64 = 1000;
-/// The times that each of the things that happen to a server is repeated.
-const ROUNDS: usize = 3;
+/// The times that each of the things that happen to a server is repeated, unless the variable has
+/// another number, as for docs/benchmarks.md.
+const ROUNDS: (&str, usize) = ("COMPOSE_WAIT_ROUNDS", 3);
 
 /// A server whose address is there before the server is, and stays while it comes and goes: another
 /// container has the network. Both are gone when this is dropped.
@@ -250,19 +252,24 @@ pub fn compare(driver: &str, server: &Server, url: &str, run: impl FnOnce()) {
         ("crash", "kill", "start"),
         ("freeze", "pause", "unpause"),
     ] {
-        let mut lags: Vec<_> = (0..ROUNDS)
-            .map(|_| {
-                server.docker(down);
-                lag(driver, url, || {
-                    thread::sleep(Duration::from_millis(1500));
-                    server.docker(up);
-                })
-                .0
-            })
-            .collect();
-        lags.sort_unstable();
-        println!("{name}: {lags:?} ms, the median {}", lags[ROUNDS / 2]);
+        print_lags(name, || {
+            server.docker(down);
+            let (lag, _) = lag(driver, url, || {
+                thread::sleep(Duration::from_millis(1500));
+                server.docker(up);
+            });
+            lag
+        });
     }
+}
+
+/// Measures a lag several times.
+pub fn print_lags(name: &str, lag: impl FnMut() -> i64) {
+    let (variable, rounds) = ROUNDS;
+    let rounds = env::var(variable).map_or(rounds, |rounds| rounds.parse().expect("a number"));
+    let mut lags: Vec<_> = std::iter::repeat_with(lag).take(rounds).collect();
+    lags.sort_unstable();
+    println!("{name}: {lags:?} ms, the median {}", lags[rounds / 2]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
-use crate::drivers::{error_of, lag};
+use crate::drivers::{error_of, lag, print_lags};
 use crate::fixtures::kafka::{
     API_VERSIONS, Broker, Cluster, LEADER_NOT_AVAILABLE, Login, METADATA, Request,
     SASL_AUTHENTICATE, SASL_HANDSHAKE, TOPIC_AUTHORIZATION_FAILED, Topic, read_frame, string,
@@ -609,24 +609,20 @@ fn it_is_ready_when_kafkajs_is() {
         lag("kafkajs", &url, || tansu.start()).0
     );
     for (name, signal) in [("restart", "TERM"), ("crash", "KILL"), ("freeze", "STOP")] {
-        let mut lags: Vec<_> = (0..3)
-            .map(|_| {
+        print_lags(name, || {
+            match signal {
+                "STOP" => tansu.signal("STOP"),
+                signal => tansu.end(signal),
+            }
+            let up = || {
+                thread::sleep(Duration::from_millis(1500));
                 match signal {
-                    "STOP" => tansu.signal("STOP"),
-                    signal => tansu.end(signal),
+                    "STOP" => tansu.signal("CONT"),
+                    _ => tansu.start(),
                 }
-                let up = || {
-                    thread::sleep(Duration::from_millis(1500));
-                    match signal {
-                        "STOP" => tansu.signal("CONT"),
-                        _ => tansu.start(),
-                    }
-                };
-                lag("kafkajs", &url, up).0
-            })
-            .collect();
-        lags.sort_unstable();
-        println!("{name}: {lags:?} ms, the median {}", lags[1]);
+            };
+            lag("kafkajs", &url, up).0
+        });
     }
     let of_topic = format!("{url}/orders");
     let (lag, outcome) = lag("kafkajs", &of_topic, || {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::drivers::{error_of, lag};
+use crate::drivers::{error_of, lag, print_lags};
 use crate::faults::in_a_world;
 use crate::fixtures::dns::{NameServer, records};
 use crate::fixtures::mongodb::{Account, Server, State, not_initiated, primary, secondary};
@@ -1009,7 +1009,7 @@ fn combinations_that_the_driver_refuses_are_refused() {
 #[test]
 #[ignore = "needs npm"]
 fn an_election_is_seen_when_the_driver_sees_it() {
-    for round in 0..3 {
+    print_lags("election", || {
         let [a, b] = members([SECONDARY, SECONDARY]);
         let url = format!("mongodb://{},{}/?replicaSet=rs0", a.address, b.address);
         let (lag, outcome) = lag("mongodb", &url, || {
@@ -1019,15 +1019,15 @@ fn an_election_is_seen_when_the_driver_sees_it() {
                 state.hello["secondary"] = json!(false);
             });
         });
-        println!("round {round}: {lag} ms after the driver");
         outcome.says(&["not ready", "not_serving: ", " is a secondary"]);
-    }
+        lag
+    });
 }
 
 #[test]
 #[ignore = "needs npm"]
 fn a_server_that_starts_is_ready_when_it_is_for_the_driver() {
-    for round in 0..3 {
+    print_lags("first start", || {
         let port = Port::new();
         let url = format!(
             "mongodb://app:s3cret@{}/shop?authSource=admin",
@@ -1042,8 +1042,8 @@ fn a_server_that_starts_is_ready_when_it_is_for_the_driver() {
             };
             server = Some(Server::serve_on(port, state, None));
         });
-        println!("round {round}: {lag} ms after the driver");
-    }
+        lag
+    });
 }
 
 /// The records of names in a domain: the SRV records, the TXT records, and addresses.
