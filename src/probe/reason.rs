@@ -28,6 +28,8 @@ pub struct Reason {
 pub enum Retry {
     /// No server has noticed the attempt.
     Soon,
+    /// The server has said that it is about to be ready.
+    Shortly,
     /// The server has done some work for it.
     Politely,
     /// The server has refused it, and may count that.
@@ -105,7 +107,7 @@ reasons! {
     TOO_MANY_CONNECTIONS "too_many_connections" BackOff:
         "the server or the account has no connection left",
         "raise the server's limit, or find out which clients hold the connections";
-    STARTING "starting" Politely:
+    STARTING "starting" Shortly:
         "the server reports that it is still starting",
         "large data takes time to load; the server's log may say more";
     NOT_SERVING "not_serving" Politely:

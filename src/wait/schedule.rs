@@ -10,6 +10,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const SHORTEST_ADAPTIVE_PAUSE: Duration = Duration::from_millis(3);
 /// About what an attempt and the start of the command take, so that all of it is 1 %.
 const OVERHEAD: Duration = Duration::from_millis(7);
+/// The shortest pause after a server has said that it starts, which is soon over.
+const SHORTEST_PAUSE_OF_STARTS: Duration = Duration::from_millis(40);
 /// The shortest pause after a server has answered, so as not to load it.
 const SHORTEST_POLITE_PAUSE: Duration = Duration::from_millis(100);
 /// The longest adaptive pause.
@@ -28,6 +30,7 @@ const LONGEST_RARE_PAUSE: Duration = Duration::from_secs(10);
 /// | after | pause | at least | at most | jitter |
 /// | --- | --- | --- | --- | --- |
 /// | [`Retry::Soon`] | 1 % of the time waited | 3 ms | 1 s | up to 10 % less |
+/// | [`Retry::Shortly`] | 1 % of the time waited | 40 ms | 1 s | up to 5 % more |
 /// | [`Retry::Politely`] | 1 % of the time waited | 100 ms | 1 s | up to 5 % more |
 /// | [`Retry::BackOff`] | 20 % of the time waited | 100 ms | 1 s | up to 50 % more |
 /// | [`Retry::Denied`] | 100 ms once, then 1 s | 100 ms | 1 s | up to 50 % more |
@@ -61,6 +64,9 @@ impl Pace {
             Retry::Soon => one_percent
                 .clamp(SHORTEST_ADAPTIVE_PAUSE, LONGEST_PAUSE)
                 .mul_f64(1.0 - jitter / 10.0),
+            Retry::Shortly => one_percent
+                .clamp(SHORTEST_PAUSE_OF_STARTS, LONGEST_PAUSE)
+                .mul_f64(1.0 + jitter / 20.0),
             Retry::Politely => one_percent
                 .clamp(SHORTEST_POLITE_PAUSE, LONGEST_PAUSE)
                 .mul_f64(1.0 + jitter / 20.0),
@@ -115,6 +121,8 @@ mod tests {
             (None, 1_000, Retry::Soon, 1, 2, 3),
             (None, 5_000, Retry::Soon, 1, 38, 43),
             (None, 2_000_000, Retry::Soon, 1, 900, 1_000),
+            (None, 0, Retry::Shortly, 1, 40, 42),
+            (None, 50_000, Retry::Shortly, 9, 493, 517),
             (None, 0, Retry::Politely, 1, 100, 105),
             (None, 50_000, Retry::Politely, 1, 493, 517),
             (None, 0, Retry::BackOff, 1, 100, 150),
